@@ -1,0 +1,56 @@
+"""Deliver: the one activity of a journey's step. Claim, render, hand over, record; each crash is settled by rule.
+
+The claim decides under the customer's lock whether the message may go out, and makes it ours. `sending` is
+committed before the provider is called: whoever finds a message in that state after a crash cannot know
+whether it went out, so it is recorded as `unknown` and not sent again (G3).
+"""
+
+from temporalio import activity
+
+from activities.failures import as_application_errors
+from domain.delivery import Delivery, Result, Slot
+from domain.errors import ChannelUnavailable, DeliveryUnknown, RecipientRejected, TemplateBroken
+from domain.message import Material
+from domain.ports import Channel, Clock, Ledger, Renderer
+
+
+class Deliver:
+    """Send a step's message, or say why not."""
+
+    def __init__(self, ledger: Ledger, renderer: Renderer, channel: Channel, clock: Clock) -> None:
+        self._ledger = ledger
+        self._renderer = renderer
+        self._channel = channel
+        self._clock = clock
+
+    @activity.defn(name="deliver")
+    async def deliver(self, slot: Slot) -> Delivery:
+        """Settle a slot.
+
+        Raises:
+            ApplicationError: Retryable: events of the customer are not applied yet, or the provider is down.
+        """
+        with as_application_errors():
+            claim = await self._ledger.claim(slot, self._clock())
+            if claim.material is None:
+                return claim.delivery
+            delivery = await self._hand_over(slot, claim.material, claim.delivery)
+            await self._ledger.record(slot, claim.material.message_id, delivery, self._clock())
+            return delivery
+
+    async def _hand_over(self, slot: Slot, material: Material, claimed: Delivery) -> Delivery:
+        try:
+            rendered = self._renderer.render(material)
+        except TemplateBroken as broken:
+            return Delivery(result=Result.FAILED, because=str(broken))
+        await self._ledger.sending(slot, material.message_id, rendered.urls, self._clock())
+        try:
+            await self._channel.send(self._renderer.letter(material, rendered))
+        except ChannelUnavailable:
+            await self._ledger.not_sent(slot, material.message_id)
+            raise
+        except RecipientRejected as rejection:
+            return Delivery(result=Result.BOUNCED, because=f"the provider refused the recipient: {rejection.code}")
+        except DeliveryUnknown:
+            return Delivery(result=Result.UNKNOWN, because="the provider did not confirm")
+        return claimed

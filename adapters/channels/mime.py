@@ -1,0 +1,110 @@
+"""MIME: a letter as the bytes that go over the wire (docs/adr/0011-smtp.md)."""
+
+import re
+from datetime import datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP, EmailPolicy
+from functools import lru_cache
+from typing import Any
+
+from email_validator import EmailNotValidError, ValidatedEmail, validate_email
+
+from domain.errors import ChannelUnavailable, RecipientRejected
+from domain.message import Letter
+from domain.values import Value
+
+_UNFOLDED = SMTP.clone(max_line_length=998)
+_FOR_MACHINES = frozenset({"message-id", "list-unsubscribe", "list-unsubscribe-post", "list-id", "feedback-id"})
+
+
+class WirePolicy(EmailPolicy):
+    """Fold headers for people at 78 columns, and leave headers for machines in one line.
+
+    The standard policy turns a `List-Unsubscribe` URL that is too long to fold into an encoded word, which no mail
+    program follows; a wide policy for all headers would write encoded words longer than RFC 2047 allows.
+    """
+
+    def fold_binary(self, name: str, value: Any) -> bytes:
+        """Fold one header for the wire."""
+        if name.lower() in _FOR_MACHINES:
+            return _UNFOLDED.fold_binary(name, value)
+        return super().fold_binary(name, value)
+
+
+class Envelope(Value):
+    """Who sends to whom, as SMTP needs it: international domains in their ASCII form.
+
+    Attributes:
+        utf8: The part before the @ has characters outside ASCII, so the server must know SMTPUTF8.
+    """
+
+    sender: str
+    recipient: str
+    utf8: bool = False
+
+
+def envelope(letter: Letter) -> Envelope:
+    """Check the two addresses of a letter.
+
+    Raises:
+        RecipientRejected: The recipient's address is malformed.
+        ChannelUnavailable: The store's own address is; somebody has to correct it, then the letter can go out.
+    """
+    try:
+        recipient = _address(letter.to)
+    except EmailNotValidError as problem:
+        raise RecipientRejected(553, "the address is malformed") from problem
+    try:
+        sender = _address(letter.sender)
+    except EmailNotValidError as problem:
+        raise ChannelUnavailable("the store's sender address is malformed") from problem
+    return Envelope(
+        sender=sender.ascii_email or sender.normalized,
+        recipient=recipient.ascii_email or recipient.normalized,
+        utf8=not (sender.ascii_email and recipient.ascii_email),
+    )
+
+
+def wire(letter: Letter, date: datetime) -> bytes:
+    """Return the bytes of a letter, lines ended by CRLF.
+
+    Raises:
+        RecipientRejected: The recipient's address is malformed.
+        ChannelUnavailable: The store's own address is.
+    """
+    between = envelope(letter)
+    mail = EmailMessage(policy=WirePolicy(linesep="\r\n", utf8=between.utf8))
+    mail["From"] = _mailbox(letter.sender_name, between.sender)
+    mail["To"] = _mailbox(letter.to_name, between.recipient)
+    mail["Subject"] = _one_line(letter.subject)
+    mail["Date"] = date
+    mail["Message-ID"] = _one_line(letter.message_id)
+    mail["List-Id"] = _one_line(letter.list_id)
+    mail["Feedback-ID"] = _one_line(letter.feedback_id)
+    if letter.unsubscribe_url is None:
+        mail["Auto-Submitted"] = "auto-generated"
+    else:
+        mail["List-Unsubscribe"] = f"<{_one_line(letter.unsubscribe_url)}>"
+        mail["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+    mail.set_content(letter.text, cte="quoted-printable")
+    mail.add_alternative(letter.html, subtype="html", cte="quoted-printable")
+    return mail.as_bytes()
+
+
+@lru_cache(maxsize=256)
+def _address(address: str) -> ValidatedEmail:
+    # Whether the address can be delivered to is for the server to say; `.test` and `localhost` are fine here.
+    return validate_email(
+        address, check_deliverability=False, globally_deliverable=False, test_environment=True, allow_quoted_local=True
+    )
+
+
+def _mailbox(name: str | None, address: str) -> Address:
+    local, _, host = address.rpartition("@")
+    return Address(_one_line(name or ""), local.strip('"'), host)
+
+
+def _one_line(text: str) -> str:
+    """Return a value that cannot begin another header."""
+    return " ".join(re.sub(r"[\x00-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]", " ", text).split())

@@ -1,0 +1,1 @@
+"""Everything that is kept: one module per idea, SQLAlchemy Core on psycopg, parameterised SQL only."""

@@ -1,0 +1,186 @@
+"""The door of the event store: requests that arrive together are committed together.
+
+Whoever calls `accept` returns after the commit. While one commit is under way the next requests gather, so the
+number of commits follows the speed of the disk and not the number of requests.
+"""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from domain import ids
+from domain.errors import InvalidEvent, JourneysError, Overloaded, Unavailable
+from domain.events import Event
+
+_log = structlog.get_logger(__name__)
+
+# One statement is one transaction and one round trip; the routers hear of it only if it commits.
+_INSERT = text("""
+    with stored as (
+        insert into events (store_id, id, message_id, type, name, user_id, anonymous_id, email, customer_id, payload,
+                            at, received_at, ip, shard)
+        select e.store_id, e.id, e.message_id, e.type, e.name, e.user_id, e.anonymous_id, e.email, e.customer_id,
+               e.payload::jsonb, e.at, e.received_at, e.ip, e.shard
+        from unnest(cast(:store_id as text[]), cast(:id as uuid[]), cast(:message_id as text[]),
+                    cast(:type as text[]), cast(:name as text[]), cast(:user_id as text[]),
+                    cast(:anonymous_id as text[]), cast(:email as text[]), cast(:customer_id as uuid[]),
+                    cast(:payload as text[]), cast(:at as timestamptz[]), cast(:received_at as timestamptz[]),
+                    cast(:ip as text[]), cast(:shard as smallint[]))
+             as e (store_id, id, message_id, type, name, user_id, anonymous_id, email, customer_id, payload, at,
+                   received_at, ip, shard)
+        on conflict (store_id, message_id) do nothing
+        returning id
+    )
+    select array_agg(id), pg_notify('journeys_events', '') from stored having count(*) > 0
+""")
+# Data exceptions and exceeded limits of one row; everything else may pass when it is tried again.
+_FOR_GOOD = ("22", "54")
+
+
+@dataclass(frozen=True)
+class _Request:
+    """Events that are accepted or refused together."""
+
+    rows: list[dict[str, Any]]
+    size: int
+    stored: asyncio.Future[int]
+
+
+class EventStore:
+    """Store accepted events, once each.
+
+    Attributes:
+        commits: How many commits there were, for whoever wants to see that they are shared.
+    """
+
+    def __init__(
+        self, engine: AsyncEngine, *, capacity: int = 32 << 20, share: int = 4 << 20, patience: float = 10.0
+    ) -> None:
+        """Wire the store to a database.
+
+        Args:
+            engine: Where the events go.
+            capacity: Bytes of payload that may wait for a commit; more is refused.
+            share: Bytes of payload in one commit.
+            patience: Seconds that one commit may take.
+        """
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._capacity, self._share, self._patience = capacity, share, patience
+        self._waiting: deque[_Request] = deque()
+        self._bytes = 0
+        self._writer: asyncio.Task[None] | None = None
+        self.commits = 0
+
+    async def accept(self, events: Sequence[Event]) -> int:
+        """Store events; returns after the commit.
+
+        Returns:
+            How many of them were new; a `message_id` that its store already has changes nothing.
+
+        Raises:
+            Overloaded: Too much is waiting already.
+            Unavailable: The database cannot be reached or cannot write now.
+            InvalidEvent: The database cannot represent one of the events.
+        """
+        if not events:
+            return 0
+        rows = [_row(event) for event in events]
+        request = _Request(rows, sum(len(row["payload"]) for row in rows), asyncio.get_running_loop().create_future())
+        if self._waiting and self._bytes + request.size > self._capacity:
+            raise Overloaded
+        self._waiting.append(request)
+        self._bytes += request.size
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._drain(), name="journeys-ingest")
+        return await request.stored
+
+    async def close(self) -> None:
+        """Wait until everything accepted is committed."""
+        if self._writer is not None:
+            await self._writer
+
+    async def _drain(self) -> None:
+        try:
+            while self._waiting:
+                requests = self._next_share()
+                try:
+                    await self._commit(requests)
+                except Exception as problem:  # noqa: BLE001 - a defect must fail these requests, not hang them and all later ones
+                    _settle(requests, problem)
+        finally:
+            self._writer = None
+
+    def _next_share(self) -> list[_Request]:
+        requests = [self._waiting.popleft()]
+        size = requests[0].size
+        while self._waiting and size + self._waiting[0].size <= self._share:
+            requests.append(self._waiting.popleft())
+            size += requests[-1].size
+        self._bytes -= size
+        return requests
+
+    async def _commit(self, requests: list[_Request]) -> None:
+        try:
+            new = await self._insert([row for request in requests for row in request.rows])
+        except InvalidEvent as problem:
+            if len(requests) == 1:
+                _settle(requests, problem)
+                return
+            for request in requests:
+                await self._commit([request])
+        except JourneysError as problem:
+            _settle(requests, problem)
+        else:
+            for request in requests:
+                if not request.stored.done():
+                    request.stored.set_result(sum(row["id"] in new for row in request.rows))
+
+    async def _insert(self, rows: list[dict[str, Any]]) -> set[UUID]:
+        # Always in the same order, so that two processes with the same events wait for, not lock out, each other.
+        rows = sorted(rows, key=lambda row: (row["store_id"], row["message_id"]))
+        columns = {column: [row[column] for row in rows] for column in rows[0]}
+        try:
+            async with asyncio.timeout(self._patience), self._engine.connect() as connection:
+                new = (await connection.execute(_INSERT, columns)).scalar()
+        except (SQLAlchemyError, OSError, TimeoutError) as problem:
+            state = getattr(problem.orig, "sqlstate", None) if isinstance(problem, DBAPIError) else None
+            _log.warning("events not stored", error=type(problem).__name__, sqlstate=state, events=len(rows))
+            if state is not None and state.startswith(_FOR_GOOD):
+                raise InvalidEvent("event", "cannot be stored") from problem
+            raise Unavailable("the event could not be stored now; send it again") from problem
+        self.commits += 1
+        return set(new or ())
+
+
+def _settle(requests: list[_Request], problem: Exception) -> None:
+    for request in requests:
+        if not request.stored.done():
+            request.stored.set_exception(problem)
+
+
+def _row(event: Event) -> dict[str, Any]:
+    return {
+        "store_id": event.store_id,
+        "id": event.id,
+        "message_id": event.message_id,
+        "type": event.type,
+        "name": event.name,
+        "user_id": event.who.user_id,
+        "anonymous_id": event.who.anonymous_id,
+        "email": event.who.email,
+        "customer_id": event.who.customer_id,
+        "payload": json.dumps(event.payload, ensure_ascii=False, separators=(",", ":")),
+        "at": event.at,
+        "received_at": event.received_at,
+        "ip": event.ip,
+        "shard": ids.shard(event.store_id, event.who.lane),
+    }

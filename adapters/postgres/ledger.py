@@ -1,0 +1,264 @@
+"""The message ledger: one row for one step of one run, claimed under the customer's lock (G3, G4).
+
+States of a row: `claimed` (ours to send), `sending` (handed to the provider, not answered yet), then a final
+`Result`. A row found in `sending` by a new attempt means that a process died between the provider and the record:
+nobody can know whether the message went out, so it becomes `unknown` and is not sent again.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, Update, and_, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from adapters.postgres import runs as run_rows
+from adapters.postgres.material import material
+from adapters.postgres.tables import (
+    carts,
+    consents,
+    customers,
+    events,
+    identities,
+    messages,
+    orders,
+    products,
+    runs,
+    suppressions,
+)
+from domain import ids
+from domain.cart import Cart
+from domain.consent import ConsentRecord, allows
+from domain.delivery import CartQuiet, Delivery, InStock, OrderStands, Result, Slot
+from domain.errors import EventsPending
+from domain.gate import Truth, decide
+from domain.ports import Claim
+from domain.runs import Outcome
+from domain.vocabulary import canonical
+
+_FORBIDDING = {"Order Completed", "Order Updated", "Unsubscribed", "Email Preferences Saved"}
+_POLLS, _POLL_S = 60, 0.05
+_ALREADY = {Result.SENT, Result.BOUNCED, Result.FAILED, Result.UNKNOWN}
+"""Results after which a slot is never sent again; a withheld one is decided anew when it asks again."""
+
+
+class PostgresLedger:
+    """Implements `domain.ports.Ledger`."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def claim(self, slot: Slot, now: datetime) -> Claim:
+        # The router is usually milliseconds behind; waiting for it here is cheaper than another attempt.
+        for _ in range(_POLLS):
+            claim = await self._try_claim(slot, now)
+            if claim is not None:
+                return claim
+            await asyncio.sleep(_POLL_S)
+        raise EventsPending
+
+    async def _try_claim(self, slot: Slot, now: datetime) -> Claim | None:
+        async with self._engine.begin() as connection:
+            customer = await _lock_customer(connection, slot)
+            if await _has_unapplied_events(connection, slot.store_id, customer):
+                return None
+            settled = await _settled(connection, slot, now)
+            if settled is not None:
+                return Claim(delivery=settled)
+            delivery = decide(slot, await _truth(connection, slot, customer), now)
+            message_id = await _write(connection, slot, customer, delivery, now)
+            if delivery.result is not Result.SENT:
+                await _close_if_last(connection, slot, delivery, now)
+                return Claim(delivery=delivery)
+            return Claim(delivery=delivery, material=await material(connection, slot, customer, message_id))
+
+    async def sending(self, slot: Slot, message_id: UUID, urls: Sequence[str], now: datetime) -> None:
+        await self._update(slot, message_id, {"state": "sending", "sending_at": now, "urls": list(urls)})
+
+    async def not_sent(self, slot: Slot, message_id: UUID) -> None:
+        await self._update(slot, message_id, {"state": "claimed", "sending_at": None})
+
+    async def record(self, slot: Slot, message_id: UUID, delivery: Delivery, now: datetime) -> None:
+        async with self._engine.begin() as connection:
+            values = {"state": delivery.result, "because": delivery.because, "settled_at": now}
+            await connection.execute(_message(slot, message_id).values(values))
+            if delivery.result is Result.BOUNCED:
+                await _suppress(connection, slot.store_id, message_id, now)
+            await _close_if_last(connection, slot, delivery, now)
+
+    async def _update(self, slot: Slot, message_id: UUID, values: dict[str, Any]) -> None:
+        async with self._engine.begin() as connection:
+            await connection.execute(_message(slot, message_id).values(values))
+
+
+def _message(slot: Slot, message_id: UUID) -> Update:
+    return update(messages).where(messages.c.store_id == slot.store_id, messages.c.message_id == message_id)
+
+
+async def _lock_customer(connection: AsyncConnection, slot: Slot) -> Row[Any]:
+    """Lock the row of whoever the run's customer is by now; the router applies facts under the same lock."""
+    customer_id = slot.customer_id
+    while True:
+        here = and_(customers.c.store_id == slot.store_id, customers.c.customer_id == customer_id)
+        row = (await connection.execute(select(customers).where(here).with_for_update())).one()
+        if row.merged_into is None:
+            return row
+        customer_id = row.merged_into
+
+
+async def _has_unapplied_events(connection: AsyncConnection, store_id: str, customer: Row[Any]) -> bool:
+    """Tell whether an accepted event could still change what is true for this customer (G4).
+
+    An event counts from the commit that its 200 was sent after. A parked one counts if it may be what forbids
+    the message: an order, or a withdrawal of consent that we failed to understand.
+    """
+    known = (
+        await connection.execute(
+            select(identities.c.kind, identities.c.value).where(
+                identities.c.store_id == store_id, identities.c.customer_id == customer.customer_id
+            )
+        )
+    ).all()
+    column = {"user": events.c.user_id, "anonymous": events.c.anonymous_id, "email": events.c.email}
+    mine = [column[row.kind] == row.value for row in known]
+    mine.append(events.c.customer_id == customer.customer_id)
+    if customer.email is not None:
+        mine.append(events.c.email == customer.email)
+    unapplied = and_(events.c.state.in_(["pending", "parked"]), events.c.commands.is_(None))
+    query = select(events.c.state, events.c.name).where(events.c.store_id == store_id, unapplied, or_(*mine)).limit(100)
+    return any(
+        row.state == "pending" or canonical(row.name or "") in _FORBIDDING
+        for row in (await connection.execute(query)).all()
+    )
+
+
+async def _settled(connection: AsyncConnection, slot: Slot, now: datetime) -> Delivery | None:
+    """Answer for a slot that has been through here before."""
+    query = select(messages.c.message_id, messages.c.state, messages.c.because).where(
+        messages.c.store_id == slot.store_id, messages.c.run_id == slot.run_id, messages.c.step == slot.step.name
+    )
+    row = (await connection.execute(query)).one_or_none()
+    if row is None:
+        return None
+    if row.state == "sending":
+        unknown = Delivery(result=Result.UNKNOWN, because="interrupted while the provider had the message")
+        values = {"state": unknown.result, "because": unknown.because, "settled_at": now}
+        await connection.execute(_message(slot, row.message_id).values(values))
+        await _close_if_last(connection, slot, unknown, now)
+        return unknown
+    if row.state in _ALREADY:
+        # The record was made and its answer lost: the run learns what became of the message, not a new send.
+        return Delivery(result=Result(row.state), because=row.because or "")
+    return None
+
+
+async def _truth(connection: AsyncConnection, slot: Slot, customer: Row[Any]) -> Truth:
+    store_id, customer_id = slot.store_id, customer.customer_id
+    outcome = await connection.scalar(
+        select(runs.c.outcome).where(
+            runs.c.store_id == store_id, runs.c.run_id == slot.run_id, runs.c.ended_at.is_not(None)
+        )
+    )
+    seen: dict[str, Any] = {"ended": None if outcome is None else Outcome(outcome), "address": customer.email}
+    if customer.email is not None:
+        reasons = set(
+            (
+                await connection.execute(
+                    select(suppressions.c.reason).where(
+                        suppressions.c.store_id == store_id,
+                        suppressions.c.channel == "email",
+                        suppressions.c.address == customer.email,
+                    )
+                )
+            ).scalars()
+        )
+        seen["unsubscribed"] = "unsubscribed" in reasons
+        seen["suppressed"] = min(reasons - {"unsubscribed"}, default=None)
+    ledger = select(consents.c.topic, consents.c.granted, consents.c.at).where(
+        consents.c.store_id == store_id, consents.c.customer_id == customer_id, consents.c.channel == "email"
+    )
+    records = [ConsentRecord.model_validate(r, from_attributes=True) for r in (await connection.execute(ledger)).all()]
+    seen["consented"] = allows(records, slot.step.topic)
+    if slot.gap:
+        others = select(func.max(messages.c.claimed_at)).where(
+            messages.c.store_id == store_id,
+            messages.c.customer_id == customer_id,
+            messages.c.journey != slot.journey,
+            messages.c.transactional.is_(False),
+            messages.c.state.in_([Result.SENT, Result.UNKNOWN, "claimed", "sending"]),
+        )
+        seen["last_marketing_at"] = await connection.scalar(others)
+    for condition in slot.requires:
+        match condition:
+            case CartQuiet():
+                seen |= await _cart_truth(connection, store_id, customer_id)
+            case InStock(product_id=product_id):
+                seen |= await _stock_truth(connection, store_id, product_id)
+            case OrderStands(order_id=order_id):
+                status = await connection.scalar(
+                    select(orders.c.status).where(orders.c.store_id == store_id, orders.c.order_id == order_id)
+                )
+                seen["order_stands"] = status == "placed"
+    return Truth(**seen)
+
+
+async def _cart_truth(connection: AsyncConnection, store_id: str, customer_id: UUID) -> dict[str, Any]:
+    query = select(carts.c.cart).where(carts.c.store_id == store_id, carts.c.customer_id == customer_id)
+    found = await connection.scalar(query)
+    cart = Cart() if found is None else Cart.model_validate(found)
+    return {"cart_lines": len(cart.lines), "cart_changed_at": cart.changed_at}
+
+
+async def _stock_truth(connection: AsyncConnection, store_id: str, product_id: str) -> dict[str, Any]:
+    query = select(products.c.stock, products.c.withdrawn).where(
+        products.c.store_id == store_id, products.c.product_id == product_id
+    )
+    row = (await connection.execute(query)).one_or_none()
+    return {} if row is None else {"stock": row.stock, "withdrawn": row.withdrawn}
+
+
+async def _write(
+    connection: AsyncConnection, slot: Slot, customer: Row[Any], delivery: Delivery, now: datetime
+) -> UUID:
+    """Write the row: the claim, or the reason why there is none."""
+    message_id = ids.message_id(slot.run_id, slot.step.name)
+    sending = delivery.result is Result.SENT
+    values: dict[str, Any] = {
+        "customer_id": customer.customer_id,
+        "state": "claimed" if sending else delivery.result,
+        "because": delivery.because,
+        "address": customer.email if sending else None,
+        "discount_code": slot.step.discount_code,
+        "claimed_at": now,
+        "settled_at": None if sending or delivery.until is not None else now,
+        "retry_at": delivery.until,
+    }
+    row = {
+        "store_id": slot.store_id,
+        "message_id": message_id,
+        "run_id": slot.run_id,
+        "journey": slot.journey,
+        "step": slot.step.name,
+        "template": slot.step.template,
+        "transactional": slot.step.transactional,
+    }
+    key = [messages.c.store_id, messages.c.message_id]
+    statement = upsert(messages).values(**row, **values)
+    await connection.execute(statement.on_conflict_do_update(index_elements=key, set_=values))
+    return message_id
+
+
+async def _close_if_last(connection: AsyncConnection, slot: Slot, delivery: Delivery, now: datetime) -> None:
+    asks_again = delivery.until is not None or (slot.again_if_stale and delivery.result is Result.STALE)
+    if slot.last and not asks_again and delivery.result is not Result.EXITED:
+        await run_rows.end(connection, slot.store_id, slot.run_id, Outcome.COMPLETED, "all steps done", now)
+
+
+async def _suppress(connection: AsyncConnection, store_id: str, message_id: UUID, now: datetime) -> None:
+    """Keep a hard-bounced address from being tried again."""
+    address = select(messages.c.address).where(messages.c.store_id == store_id, messages.c.message_id == message_id)
+    row = {"store_id": store_id, "channel": "email", "address": await connection.scalar(address), "at": now}
+    await connection.execute(upsert(suppressions).values(**row, reason="bounced").on_conflict_do_nothing())

@@ -1,0 +1,152 @@
+"""The queue of accepted events: which are next in a lane, what became of them, which were given up."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from pydantic import TypeAdapter
+from sqlalchemy import Row, bindparam, case, func, or_, select, text, update
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from adapters.postgres.tables import events
+from domain.commands import Command
+from domain.events import Event, Who
+from domain.values import Value
+
+CHANNEL = "journeys_events"
+"""The NOTIFY channel on which ingest wakes the routers."""
+
+_LANES = 7_221_000
+_COMMANDS: TypeAdapter[list[Command]] = TypeAdapter(list[Command])
+
+
+class Queued(Value):
+    """An event in the queue. `commands` is set once the event has been applied."""
+
+    event: Event
+    attempts: int
+    commands: tuple[Command, ...] | None = None
+
+
+class Parked(Value):
+    """An event that was given up, and why."""
+
+    id: UUID
+    message_id: str
+    name: str | None
+    received_at: datetime
+    attempts: int
+    error: str
+
+
+async def waiting_lanes(connection: AsyncConnection, now: datetime) -> list[int]:
+    """Return the lanes that have something to do now."""
+    due = or_(events.c.retry_at.is_(None), events.c.retry_at <= now)
+    query = select(events.c.shard).where(events.c.state.in_(["pending", "applied"]), due).distinct()
+    return list((await connection.execute(query)).scalars())
+
+
+async def take_lane(connection: AsyncConnection, lane: int) -> bool:
+    """Try to own a lane until `leave_lane` or the end of the connection, however that ends."""
+    return bool(await connection.scalar(select(func.pg_try_advisory_lock(_LANES, lane))))
+
+
+async def leave_lane(connection: AsyncConnection, lane: int) -> None:
+    """Give a lane back."""
+    await connection.execute(select(func.pg_advisory_unlock(_LANES, lane)))
+
+
+async def next_in_lane(connection: AsyncConnection, lane: int, limit: int, now: datetime) -> list[Queued]:
+    """Return the oldest open events of a lane that are due, in order.
+
+    An event that waits for its retry holds back the later events of the same identity, and only those.
+    """
+    query = (
+        select(events)
+        .where(events.c.shard == lane, events.c.state.in_(["pending", "applied"]))
+        .order_by(events.c.id)
+        .limit(limit)
+    )
+    found: list[Queued] = []
+    held: set[tuple[str, str]] = set()
+    for row in (await connection.execute(query)).all():
+        event = _event(row)
+        key = (event.store_id, event.who.lane)
+        if row.retry_at is not None and row.retry_at > now:
+            held.add(key)
+        elif key not in held:
+            commands = None if row.state == "pending" else tuple(_COMMANDS.validate_python(row.commands or []))
+            found.append(Queued(event=event, attempts=row.attempts, commands=commands))
+    return found
+
+
+async def mark_applied(connection: AsyncConnection, commands: Mapping[UUID, Sequence[Command]]) -> None:
+    """Note that these events changed the state, and what is still to be done for them in Temporal."""
+    if not commands:
+        return
+    done = [event_id for event_id, todo in commands.items() if not todo]
+    if done:
+        await mark_routed(connection, done)
+    owed = [{"event": i, "todo": _COMMANDS.dump_python(list(c), mode="json")} for i, c in commands.items() if c]
+    if owed:
+        query = update(events).where(events.c.id == bindparam("event"))
+        await connection.execute(query.values(state="applied", commands=bindparam("todo", type_=JSONB)), owed)
+
+
+async def mark_routed(connection: AsyncConnection, event_ids: Sequence[UUID]) -> None:
+    """Note that everything was done for these events."""
+    if event_ids:
+        query = update(events).where(events.c.id.in_(event_ids))
+        await connection.execute(query.values(state="routed", error=None, retry_at=None, commands=None))
+
+
+async def mark_failed(connection: AsyncConnection, event_id: UUID, error: str, retry_at: datetime | None) -> None:
+    """Note a failure: the event is tried again at `retry_at`, or given up (parked) when that is None."""
+    values: dict[str, Any] = {"attempts": events.c.attempts + 1, "error": error[:2000], "retry_at": retry_at}
+    if retry_at is None:
+        values["state"] = "parked"
+    await connection.execute(update(events).where(events.c.id == event_id).values(values))
+
+
+async def parked(engine: AsyncEngine, store_id: str) -> list[Parked]:
+    """Return the events of a store that were given up, oldest first."""
+    query = select(events).where(events.c.store_id == store_id, events.c.state == "parked").order_by(events.c.id)
+    async with engine.connect() as connection:
+        rows = (await connection.execute(query)).all()
+    return [Parked.model_validate(row, from_attributes=True) for row in rows]
+
+
+async def retry(engine: AsyncEngine, store_id: str, event_id: UUID | None = None) -> int:
+    """Put parked events (or one of them) back into the queue.
+
+    Returns:
+        How many.
+    """
+    query = update(events).where(events.c.store_id == store_id, events.c.state == "parked")
+    if event_id is not None:
+        query = query.where(events.c.id == event_id)
+    # An event that was applied before it was parked owes only its commands.
+    state = case((events.c.commands.is_(None), "pending"), else_="applied")
+    async with engine.begin() as connection:
+        result = await connection.execute(query.values(state=state, attempts=0, retry_at=None).returning(events.c.id))
+        count = len(result.all())
+        await connection.execute(text("select pg_notify(:channel, '')"), {"channel": CHANNEL})
+    return count
+
+
+async def oldest_retry(connection: AsyncConnection, now: datetime) -> timedelta | None:
+    """Return how long until the next retry is due, if one waits."""
+    moment = await connection.scalar(
+        select(func.min(events.c.retry_at)).where(events.c.state.in_(["pending", "applied"]), events.c.retry_at > now)
+    )
+    return None if moment is None else moment - now
+
+
+def _event(row: Row[Any]) -> Event:
+    who = Who(user_id=row.user_id, anonymous_id=row.anonymous_id, email=row.email, customer_id=row.customer_id)
+    return Event(
+        store_id=row.store_id, id=row.id, message_id=row.message_id, type=row.type, name=row.name, who=who,
+        payload=row.payload, at=row.at, received_at=row.received_at, ip=row.ip,
+    )  # fmt: skip

@@ -1,0 +1,141 @@
+"""Routing one event: understand it, find the customer, change the state, and decide what Temporal must do.
+
+All in the caller's transaction; the commands are kept with the event, so nothing is lost between the commit and
+the call to Temporal.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from domain.decoding import facts
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from adapters.postgres import identities, plans, runs
+from adapters.postgres.apply import Applying, Derived
+from adapters.postgres.tables import carts, orders
+from domain.cart import Cart
+from domain.commands import Command, EndRun, JoinRun, SignalRun
+from domain.events import Event
+from domain.facts import Fact, IdentitiesJoined, OrderPlaced
+from domain.runs import Outcome, RunState
+from domain.snapshot import PinnedPlan, Snapshot
+from workflows import enrolment
+
+PlansByStore = dict[str, dict[str, PinnedPlan]]
+"""The plans read so far in a batch, so that a batch reads each store's once."""
+
+
+async def route(connection: AsyncConnection, event: Event, now: datetime, read: PlansByStore) -> list[Command]:
+    """Apply an event and return what Temporal must do for it."""
+    understood = facts(event)
+    owed: list[Command] = []
+    customer_id: UUID | None = None
+    if any(fact.about_customer for fact in understood):
+        previous = next((fact.previous_id for fact in understood if isinstance(fact, IdentitiesJoined)), None)
+        before = await _runs_before(connection, event, previous, now) if previous or _names_two(event) else []
+        resolved = await identities.resolve(connection, event.store_id, event.who, now, previous)
+        if resolved is None:
+            return []
+        customer_id = resolved.customer_id
+        if resolved.merged:
+            owed += await _rejoin(connection, event, customer_id, before, now, read)
+    applying = Applying(connection, event, customer_id, now)
+    for fact in understood:
+        for derived in await applying.apply(fact):
+            owed += await _enrol(connection, event, derived, now, read)
+    return owed
+
+
+def _names_two(event: Event) -> bool:
+    who = event.who
+    return sum(identity is not None for identity in (who.user_id, who.anonymous_id, who.email)) > 1
+
+
+async def _enrol(
+    connection: AsyncConnection, event: Event, derived: Derived, now: datetime, read: PlansByStore
+) -> list[Command]:
+    if not enrolment.matters(derived.fact):
+        return []
+    state = await snapshot(connection, event, derived.customer_id, now, read)
+    return await runs.write_down(connection, event.store_id, enrolment.commands(derived.fact, state), now)
+
+
+async def snapshot(
+    connection: AsyncConnection, event: Event, customer_id: UUID | None, now: datetime, read: PlansByStore
+) -> Snapshot:
+    """Read what the enrolment rules need to know."""
+    store_id = event.store_id
+    if store_id not in read:
+        read[store_id] = await plans.current(connection, store_id)
+    known = Snapshot(store_id=store_id, now=now, trigger=str(event.id), plans=read[store_id])
+    if customer_id is None:
+        return known
+    cart = await connection.scalar(
+        select(carts.c.cart).where(carts.c.store_id == store_id, carts.c.customer_id == customer_id)
+    )
+    bought = (
+        await connection.execute(
+            select(func.count().label("count"), func.max(orders.c.placed_at).label("last")).where(
+                orders.c.store_id == store_id,
+                orders.c.customer_id == customer_id,
+                orders.c.status == "placed",
+                orders.c.placed_at.is_not(None),
+            )
+        )
+    ).one()
+    return known.model_copy(
+        update={
+            "customer_id": customer_id,
+            "cart": Cart() if cart is None else Cart.model_validate(cart),
+            "orders": bought.count,
+            "last_order_at": bought.last,
+            "open_runs": tuple(await runs.open_runs(connection, store_id, customer_id, now)),
+            "begun": await runs.ever_begun(connection, store_id, customer_id),
+            "last_sent": await runs.last_sent(connection, store_id, customer_id),
+        }
+    )
+
+
+async def _runs_before(
+    connection: AsyncConnection, event: Event, previous: str | None, now: datetime
+) -> list[RunState]:
+    """Return the open runs of everybody the event names, before they become one person."""
+    found: list[RunState] = []
+    for customer_id in await identities.named_customers(connection, event.store_id, event.who, previous):
+        found += await runs.open_runs(connection, event.store_id, customer_id, now)
+    return found
+
+
+async def _rejoin(
+    connection: AsyncConnection,
+    event: Event,
+    customer_id: UUID,
+    before: Sequence[RunState],
+    now: datetime,
+    read: PlansByStore,
+) -> list[Command]:
+    """Make the runs of the joined customers one set: one run per journey and product remains, the oldest."""
+    state = await snapshot(connection, event, customer_id, now, read)
+    kept: dict[tuple[str, str | None], RunState] = {}
+    owed: list[Command] = []
+    was = {run.run_id: run.customer_id for run in before}
+    for run in state.open_runs:
+        key = (run.journey, run.product_id)
+        if key in kept:
+            owed.append(EndRun(run_id=run.run_id, workflow_id=run.workflow_id, outcome=Outcome.MERGED))
+            continue
+        kept[key] = run
+        if was.get(run.run_id, customer_id) != customer_id:
+            owed.append(JoinRun(run_id=run.run_id, workflow_id=run.workflow_id, customer_id=customer_id))
+    owed += _already_bought(state)
+    return await runs.write_down(connection, event.store_id, owed, now)
+
+
+def _already_bought(state: Snapshot) -> list[Command]:
+    """End the runs that the other identity's order would have ended."""
+    if state.last_order_at is None:
+        return []
+    order: Fact = OrderPlaced(at=state.last_order_at, order_id="of the joined identity", currency="XXX")
+    return [c for c in enrolment.commands(order, state) if isinstance(c, SignalRun) and c.ends is not None]

@@ -1,0 +1,114 @@
+"""Runs as Postgres knows them: begun and ended in the transaction that applies the fact."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from adapters.postgres.tables import messages, runs
+from domain.commands import Command, EndRun, NewRun, RestartRun, SignalRun, StartRun
+from domain.delivery import Result
+from domain.runs import Outcome, RunState
+
+
+async def open_runs(connection: AsyncConnection, store_id: str, customer_id: UUID, now: datetime) -> list[RunState]:
+    """Return a customer's runs under way, oldest first."""
+    sent = (
+        select(func.count())
+        .where(
+            messages.c.store_id == runs.c.store_id,
+            messages.c.run_id == runs.c.run_id,
+            messages.c.state.in_([Result.SENT, "sending", Result.UNKNOWN]),
+        )
+        .scalar_subquery()
+    )
+    query = (
+        select(runs, sent.label("sent"))
+        .where(runs.c.store_id == store_id, runs.c.customer_id == customer_id)
+        .where(runs.c.ended_at.is_(None), runs.c.expires_at > now)
+        .order_by(runs.c.begun_at, runs.c.run_id)
+    )
+    return [RunState.model_validate(row, from_attributes=True) for row in (await connection.execute(query)).all()]
+
+
+async def write_down(
+    connection: AsyncConnection, store_id: str, commands: Sequence[Command], now: datetime
+) -> list[Command]:
+    """Make the runs' rows what the commands will make of the runs.
+
+    Returns:
+        The commands that still have to be carried out: a run that has begun before does not begin again.
+    """
+    owed: list[Command] = []
+    for command in commands:
+        match command:
+            case StartRun(run=run):
+                if not await _begin(connection, store_id, run, now):
+                    continue
+            case RestartRun(run_id=run_id, ends=outcome, run=run):
+                await end(connection, store_id, run_id, outcome, "entered again", now)
+                if not await _begin(connection, store_id, run, now):
+                    continue
+            case SignalRun(run_id=run_id, ends=outcome, fact=fact) if outcome is not None:
+                await end(connection, store_id, run_id, outcome, fact.label, now)
+            case EndRun(run_id=run_id, outcome=outcome):
+                await end(connection, store_id, run_id, outcome, "another identity has a run of its own", now)
+        owed.append(command)
+    return owed
+
+
+async def end(
+    connection: AsyncConnection, store_id: str, run_id: UUID, outcome: Outcome, because: str, now: datetime
+) -> None:
+    """Close a run's row; the first outcome stays."""
+    query = update(runs).where(runs.c.store_id == store_id, runs.c.run_id == run_id, runs.c.ended_at.is_(None))
+    await connection.execute(query.values(ended_at=now, outcome=outcome, because=because))
+
+
+async def end_gone(connection: AsyncConnection, store_id: str, command: Command, now: datetime) -> None:
+    """Close the row of a run that Temporal says is over (an operator ended it)."""
+    if isinstance(command, SignalRun | EndRun):
+        await end(connection, store_id, command.run_id, Outcome.TERMINATED, "Temporal says it is over", now)
+
+
+async def _begin(connection: AsyncConnection, store_id: str, run: NewRun, now: datetime) -> bool:
+    # A run that was never closed here (terminated in Temporal) gives its workflow id to its successor.
+    stale = update(runs).where(
+        runs.c.store_id == store_id,
+        runs.c.workflow_id == run.workflow_id,
+        runs.c.run_id != run.run_id,
+        runs.c.ended_at.is_(None),
+    )
+    await connection.execute(stale.values(ended_at=now, outcome=Outcome.EXPIRED, because="never closed"))
+    row: dict[str, Any] = {
+        "store_id": store_id,
+        "begun_at": now,
+        **run.model_dump(include={"run_id", "workflow_id", "journey", "customer_id", "product_id", "order_id"}),
+        **run.model_dump(include={"plan_version", "since", "expires_at"}),
+    }
+    statement = upsert(runs).values(row).on_conflict_do_nothing(index_elements=[runs.c.store_id, runs.c.run_id])
+    if (await connection.execute(statement.returning(runs.c.run_id))).first() is not None:
+        return True
+    known = select(runs.c.ended_at).where(runs.c.store_id == store_id, runs.c.run_id == run.run_id)
+    return (await connection.execute(known)).scalar_one() is None
+
+
+async def ever_begun(connection: AsyncConnection, store_id: str, customer_id: UUID) -> frozenset[str]:
+    """Return the journeys a customer has ever entered."""
+    query = select(runs.c.journey).where(runs.c.store_id == store_id, runs.c.customer_id == customer_id).distinct()
+    return frozenset((await connection.execute(query)).scalars())
+
+
+async def last_sent(connection: AsyncConnection, store_id: str, customer_id: UUID) -> dict[str, datetime]:
+    """Return when each journey last wrote to a customer."""
+    query = (
+        select(messages.c.journey, func.max(messages.c.sending_at).label("at"))
+        .where(messages.c.store_id == store_id, messages.c.customer_id == customer_id)
+        .where(or_(messages.c.state == Result.SENT, messages.c.state == Result.UNKNOWN))
+        .group_by(messages.c.journey)
+    )
+    return {row.journey: row.at for row in (await connection.execute(query)).all()}

@@ -1,0 +1,321 @@
+"""The tables. Each carries `store_id` and each query filters by it (G7); times are timestamptz.
+
+Money is in bigint minor units.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _time(name: str, *, nullable: bool = False) -> Column[object]:
+    return Column(name, DateTime(timezone=True), nullable=nullable)
+
+
+stores = Table(
+    "stores",
+    metadata,
+    Column("store_id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("currency", Text, nullable=False, server_default="USD"),
+    Column("timezone", Text, nullable=False, server_default="UTC"),
+    Column("sender_email", Text, nullable=False),
+    Column("sender_name", Text, nullable=False),
+    Column("address", Text, nullable=False, server_default=""),
+    _time("created_at"),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("store_id", Text, nullable=False),
+    Column("key_id", Uuid, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("hash", Text, nullable=False, unique=True),
+    _time("created_at"),
+    _time("revoked_at", nullable=True),
+    ForeignKeyConstraint(["store_id"], ["stores.store_id"]),
+    CheckConstraint("kind in ('write', 'admin')", name="kind"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("store_id", Text, nullable=False),
+    Column("id", Uuid, primary_key=True),
+    Column("message_id", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("name", Text),
+    Column("user_id", Text),
+    Column("anonymous_id", Text),
+    Column("email", Text),
+    Column("customer_id", Uuid),
+    Column("payload", JSONB, nullable=False),
+    _time("at"),
+    _time("received_at"),
+    Column("ip", Text),
+    Column("shard", SmallInteger, nullable=False),
+    # pending: not understood yet; applied: state changed, commands owed; routed; parked: given up, see error
+    Column("state", Text, nullable=False, server_default="pending"),
+    Column("commands", JSONB),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    _time("retry_at", nullable=True),
+    Column("error", Text),
+    UniqueConstraint("store_id", "message_id"),
+    CheckConstraint("state in ('pending', 'applied', 'routed', 'parked')", name="state"),
+)
+_open = text("state in ('pending', 'applied')")
+Index("ix_events_open", events.c.shard, events.c.id, postgresql_where=_open)
+Index("ix_events_parked", events.c.store_id, events.c.id, postgresql_where=text("state = 'parked'"))
+# The gate asks whether an accepted event of a customer is still unapplied, by each identity it knows.
+_unapplied = text("state in ('pending', 'parked')")
+for _identity in ("user_id", "anonymous_id", "email", "customer_id"):
+    Index(f"ix_events_unapplied_{_identity}", events.c.store_id, events.c[_identity], postgresql_where=_unapplied)
+
+customers = Table(
+    "customers",
+    metadata,
+    Column("store_id", Text, nullable=False),
+    Column("customer_id", Uuid, nullable=False),
+    Column("email", Text),
+    Column("phone", Text),
+    Column("first_name", Text),
+    Column("last_name", Text),
+    Column("locale", Text),
+    Column("timezone", Text),
+    Column("traits", JSONB, nullable=False, server_default="{}"),
+    # when each profile field was last told, so that a late event does not overwrite a newer one
+    Column("told_at", JSONB, nullable=False, server_default="{}"),
+    Column("merged_into", Uuid),
+    _time("created_at"),
+    PrimaryKeyConstraint("store_id", "customer_id"),
+)
+Index("ix_customers_email", customers.c.store_id, customers.c.email)
+
+identities = Table(
+    "identities",
+    metadata,
+    Column("store_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("value", Text, nullable=False),
+    Column("customer_id", Uuid, nullable=False),
+    PrimaryKeyConstraint("store_id", "kind", "value"),
+    CheckConstraint("kind in ('user', 'anonymous', 'email')", name="kind"),
+)
+Index("ix_identities_customer", identities.c.store_id, identities.c.customer_id)
+
+carts = Table(
+    "carts",
+    metadata,
+    Column("store_id", Text, nullable=False),
+    Column("customer_id", Uuid, nullable=False),
+    Column("cart", JSONB, nullable=False),
+    Column("total_minor", BigInteger, nullable=False),
+    _time("changed_at", nullable=True),
+    PrimaryKeyConstraint("store_id", "customer_id"),
+)
+
+orders = Table(
+    "orders",
+    metadata,
+    Column("store_id", Text, nullable=False),
+    Column("order_id", Text, nullable=False),
+    Column("customer_id", Uuid, nullable=False),
+    Column("status", Text, nullable=False),
+    _time("placed_at", nullable=True),
+    Column("total_minor", BigInteger, nullable=False, server_default="0"),
+    Column("currency", Text, nullable=False, server_default="USD"),
+    Column("lines", JSONB, nullable=False, server_default="[]"),
+    Column("coupon", Text),
+    _time("updated_at"),
+    PrimaryKeyConstraint("store_id", "order_id"),
+    CheckConstraint("status in ('placed', 'refunded', 'cancelled')", name="status"),
+)
+Index("ix_orders_customer", orders.c.store_id, orders.c.customer_id, orders.c.placed_at)
+
+products = Table(
+    "products",
+    metadata,
+    Column("store_id", Text, nullable=False),
+    Column("product_id", Text, nullable=False),
+    Column("name", Text),
+    Column("category", Text),
+    Column("url", Text),
+    Column("image_url", Text),
+    Column("price_minor", BigInteger),
+    Column("currency", Text),
+    Column("stock", BigInteger),
+    Column("withdrawn", Boolean, nullable=False, server_default="false"),
+    Column("told_at", JSONB, nullable=False, server_default="{}"),
+    Column("sold", BigInteger, nullable=False, server_default="0"),
+    PrimaryKeyConstraint("store_id", "product_id"),
+)
+Index("ix_products_best_sellers", products.c.store_id, products.c.category, products.c.sold.desc())
+
+views = Table(
+    "views",
+    metadata,
+    Column("store_id", Text, nullable=False),
+    Column("view_id", Uuid, nullable=False),
+    Column("customer_id", Uuid, nullable=False),
+    Column("product_id", Text, nullable=False),
+    Column("category", Text),
+    Column("price_minor", BigInteger),
+    Column("duration_s", Integer),
+    _time("at"),
+    PrimaryKeyConstraint("store_id", "view_id"),
+)
+Index("ix_views_customer", views.c.store_id, views.c.customer_id, views.c.at.desc())
+
+waitlist = Table(
+    "waitlist",
+    metadata,
+    Column("store_id", Text, nullable=False),
+    Column("product_id", Text, nullable=False),
+    Column("customer_id", Uuid, nullable=False),
+    _time("asked_at"),
+    # chosen: taken into a wave; told: its run has been signalled; left: bought, or gave up
+    _time("chosen_at", nullable=True),
+    _time("told_at", nullable=True),
+    _time("left_at", nullable=True),
+    PrimaryKeyConstraint("store_id", "product_id", "customer_id"),
+)
+Index("ix_waitlist_queue", waitlist.c.store_id, waitlist.c.product_id, waitlist.c.asked_at)
+
+watchlist = Table(
+    "watchlist",
+    metadata,
+    Column("store_id", Text, nullable=False),
+    Column("customer_id", Uuid, nullable=False),
+    Column("product_id", Text, nullable=False),
+    Column("target_price_minor", BigInteger),
+    Column("price_when_watched_minor", BigInteger),
+    Column("notify_on_price_drop", Boolean, nullable=False),
+    Column("notify_on_restock", Boolean, nullable=False),
+    _time("changed_at"),
+    Column("active", Boolean, nullable=False),
+    PrimaryKeyConstraint("store_id", "customer_id", "product_id"),
+)
+
+consents = Table(
+    "consents",
+    metadata,
+    Column("store_id", Text, nullable=False),
+    Column("consent_id", Uuid, nullable=False),
+    Column("customer_id", Uuid, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("topic", Text, nullable=False),
+    Column("granted", Boolean, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("ip", Text),
+    _time("at"),
+    _time("recorded_at"),
+    PrimaryKeyConstraint("store_id", "consent_id"),
+)
+Index("ix_consents_customer", consents.c.store_id, consents.c.customer_id, consents.c.channel)
+
+suppressions = Table(
+    "suppressions",
+    metadata,
+    Column("store_id", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    # unsubscribed stops marketing; bounced and complained stop everything
+    Column("reason", Text, nullable=False),
+    _time("at"),
+    PrimaryKeyConstraint("store_id", "channel", "address", "reason"),
+    CheckConstraint("reason in ('unsubscribed', 'bounced', 'complained', 'manual')", name="reason"),
+)
+
+plans = Table(
+    "plans",
+    metadata,
+    Column("store_id", Text, nullable=False),
+    Column("journey", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("plan", JSONB, nullable=False),
+    _time("created_at"),
+    PrimaryKeyConstraint("store_id", "journey", "version"),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("store_id", Text, nullable=False),
+    Column("run_id", Uuid, nullable=False),
+    Column("workflow_id", Text, nullable=False),
+    Column("journey", Text, nullable=False),
+    Column("customer_id", Uuid, nullable=False),
+    Column("product_id", Text),
+    Column("order_id", Text),
+    Column("plan_version", Integer, nullable=False),
+    _time("since"),
+    _time("begun_at"),
+    _time("expires_at"),
+    _time("ended_at", nullable=True),
+    Column("outcome", Text, nullable=False, server_default="running"),
+    Column("because", Text),
+    PrimaryKeyConstraint("store_id", "run_id"),
+)
+Index("ix_runs_customer", runs.c.store_id, runs.c.customer_id, runs.c.journey)
+Index("ix_runs_product", runs.c.store_id, runs.c.product_id, postgresql_where=text("ended_at is null"))
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("store_id", Text, nullable=False),
+    Column("message_id", Uuid, nullable=False),
+    Column("run_id", Uuid, nullable=False),
+    Column("customer_id", Uuid, nullable=False),
+    Column("journey", Text, nullable=False),
+    Column("step", Text, nullable=False),
+    Column("template", Text, nullable=False),
+    Column("channel", Text, nullable=False, server_default="email"),
+    Column("transactional", Boolean, nullable=False),
+    # claimed: ours to send; sending: handed to the provider, not yet answered; else a Result
+    Column("state", Text, nullable=False),
+    Column("because", Text),
+    Column("address", Text),
+    Column("discount_code", Text),
+    Column("urls", JSONB, nullable=False, server_default="[]"),
+    _time("claimed_at"),
+    _time("sending_at", nullable=True),
+    _time("settled_at", nullable=True),
+    _time("retry_at", nullable=True),
+    _time("opened_at", nullable=True),
+    _time("clicked_at", nullable=True),
+    _time("converted_at", nullable=True),
+    Column("order_id", Text),
+    Column("order_value_minor", BigInteger),
+    PrimaryKeyConstraint("store_id", "message_id"),
+    UniqueConstraint("store_id", "run_id", "step"),
+)
+Index("ix_messages_id", messages.c.message_id)
+Index("ix_messages_customer", messages.c.store_id, messages.c.customer_id, messages.c.claimed_at)

@@ -1,0 +1,32 @@
+"""The plain-text part, read off the HTML when a template does not bring its own."""
+
+import re
+
+from html2text import HTML2Text
+
+_HIDDEN = re.compile(r'<div style="display:none.*?</div>', re.DOTALL)
+_LINK = re.compile(r"\[(?P<label>[^\[\]]*)\]\((?P<url>https?://[^)\s]+)\)")
+_MARKDOWN = re.compile(r"^#+ |\\(?=[-.+])", re.MULTILINE)
+
+
+def plaintext(html: str) -> str:
+    """Return the text of an HTML message for people, not for a Markdown reader: links as `label <url>`."""
+    reader = HTML2Text(bodywidth=0)
+    reader.ignore_images = True
+    reader.ignore_emphasis = True
+    reader.ignore_tables = True
+    reader.unicode_snob = True
+    # The preheader is hidden in HTML; in text it would only repeat the first lines.
+    text = _LINK.sub(_written_out, reader.handle(_HIDDEN.sub("", html, count=1)))
+    return tidy(_MARKDOWN.sub("", text))
+
+
+def tidy(text: str) -> str:
+    """Strip every line, and leave at most one blank line between two others."""
+    lines = "\n".join(line.strip() for line in text.replace("\xa0", " ").splitlines())
+    return re.sub(r"\n{3,}", "\n\n", lines).strip() + "\n"
+
+
+def _written_out(link: re.Match[str]) -> str:
+    # A linked picture has no label in text; the product's name beside it carries the same link.
+    return f"{link['label']} <{link['url']}>" if link["label"].strip() else ""

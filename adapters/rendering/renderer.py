@@ -1,0 +1,120 @@
+"""The renderer: Liquid first, then MJML, then the text part (docs/adr/0010-liquid-mjml.md)."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import mrml
+from liquid.exceptions import LiquidError
+
+from adapters.rendering.environment import LINKS, environment
+from adapters.rendering.links import TrackedLinks
+from adapters.rendering.plaintext import plaintext, tidy
+from adapters.rendering.variables import plain, variables
+from domain.errors import TemplateBroken
+from domain.ids import rfc_message_id
+from domain.message import Letter, Material, Rendered
+from domain.tokens import Signer
+
+_MAX_SUBJECT = 200
+_NO_FONTS = mrml.RenderOptions(fonts={}, disable_comments=False)
+"""MRML would link fonts from a third party, which would learn who opened the mail."""
+
+
+class TemplateRenderer:
+    """Render the folders under `templates/` (implements `domain.ports.Renderer`).
+
+    Args:
+        templates_dir: One folder per message: `subject.liquid`, `body.mjml`, perhaps `body.txt`.
+        signer: Signs the links.
+        public_url: Where the API is reached from outside.
+    """
+
+    def __init__(self, templates_dir: Path, signer: Signer, public_url: str) -> None:
+        self._folder = templates_dir
+        self._signer = signer
+        self._public_url = public_url.rstrip("/")
+        self._markup = environment(templates_dir, escape=True)
+        self._plain = environment(templates_dir, escape=False)
+
+    def render(self, material: Material) -> Rendered:
+        """Render subject, HTML and text.
+
+        Raises:
+            TemplateBroken: Names the template and what is wrong with it.
+        """
+        links = self._links(material)
+        with _naming(material.template):
+            named = self._named(material, links)
+            html = mrml.to_html(self._body(material, named), render_options=_NO_FONTS).content
+            text = self._text(material, named) or plaintext(html)
+        if not material.transactional and not (links.unsubscribe in html and links.unsubscribe in text):
+            raise TemplateBroken(f"template {material.template}: a marketing message needs an unsubscribe link")
+        return Rendered(subject=str(named["subject"]), html=html, text=text, urls=links.urls)
+
+    def mjml(self, material: Material) -> str:
+        """Render only as far as MJML, which is what the lint looks at.
+
+        Raises:
+            TemplateBroken: Names the template and what is wrong with it.
+        """
+        with _naming(material.template):
+            return self._body(material, self._named(material, self._links(material)))
+
+    def letter(self, material: Material, rendered: Rendered) -> Letter:
+        """Address a rendered message."""
+        store = material.store
+        host = store.sender_email.rpartition("@")[2] or "localhost"
+        links = self._links(material)
+        named = variables(material, links)
+        to_name = " ".join(str(named[name]) for name in ("first_name", "last_name") if name in named)
+        list_id = ".".join([_label(material.journey), _label(store.store_id), host])
+        fields = [_label(part) for part in (store.store_id, material.journey, material.step)]
+        return Letter(
+            message_id=rfc_message_id(material.message_id, host),
+            to=material.email,
+            to_name=to_name or None,
+            sender=store.sender_email,
+            sender_name=store.sender_name or store.name,
+            subject=rendered.subject,
+            html=rendered.html,
+            text=rendered.text,
+            list_id=f"<{list_id}>",
+            feedback_id=":".join([*fields, "journeys"]),
+            unsubscribe_url=None if material.transactional else links.unsubscribe,
+        )
+
+    def _links(self, material: Material) -> TrackedLinks:
+        return TrackedLinks(material, self._signer, self._public_url)
+
+    def _named(self, material: Material, links: TrackedLinks) -> dict[str, object]:
+        named = variables(material, links) | {LINKS: links}
+        subject = plain(self._plain.get_template(f"{material.template}/subject.liquid").render(named))
+        if subject is None:
+            raise TemplateBroken(f"template {material.template}: the subject is empty")
+        return named | {"subject": subject[:_MAX_SUBJECT]}
+
+    def _body(self, material: Material, named: dict[str, object]) -> str:
+        return self._markup.get_template(f"{material.template}/body.mjml").render(named)
+
+    def _text(self, material: Material, named: dict[str, object]) -> str | None:
+        if not (self._folder / material.template / "body.txt").is_file():
+            return None
+        return tidy(self._plain.get_template(f"{material.template}/body.txt").render(named))
+
+
+@contextmanager
+def _naming(template: str) -> Iterator[None]:
+    """Say which template is broken. MRML reports broken markup as an OSError."""
+    try:
+        yield
+    except LiquidError as problem:
+        raise TemplateBroken(f"template {template}: {problem.message}") from problem
+    except OSError as problem:
+        raise TemplateBroken(f"template {template}: {problem}") from problem
+
+
+def _label(part: str) -> str:
+    """Return a part of an identifier with nothing in it that would end the identifier (RFC 2919, Feedback-ID)."""
+    return re.sub(r"[^a-z0-9-]+", "-", part.lower()).strip("-") or "none"

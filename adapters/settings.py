@@ -1,0 +1,66 @@
+"""Settings: one class, read from the environment by the composition roots only.
+
+Temporal is configured by its own standard `TEMPORAL_*` variables (temporalio.envconfig), not here.
+"""
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from domain.errors import ConfigurationError
+
+
+class Settings(BaseSettings):
+    """What every process of Journeys is told from outside.
+
+    Attributes:
+        database_url: `postgresql://…`; one database for all stores.
+        smtp_url: `smtp://[user:password@]host:port`, `smtps://…` for TLS from the start; `?starttls=1`
+            requires STARTTLS.
+        public_url: Where mail programs and browsers reach the API: the base of every link in a message.
+        secret_keys: Comma-separated; sign link tokens. The first signs, all verify, so keys can be rotated.
+        task_queue: The Temporal task queue of the journeys.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="JOURNEYS_", extra="ignore", populate_by_name=True)
+
+    database_url: str = Field(default="", validation_alias="DATABASE_URL")
+    smtp_url: str = Field(default="", validation_alias="SMTP_URL")
+    public_url: str = "http://127.0.0.1:8000"
+    secret_keys: SecretStr = SecretStr("")
+    task_queue: str = "journeys"
+    log_level: str = "INFO"
+    api_host: str = "127.0.0.1"
+    api_port: int = Field(default=8000, ge=1, le=65535)
+
+    @field_validator("public_url")
+    @classmethod
+    def _no_slash(cls, url: str) -> str:
+        return url.rstrip("/")
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        """The database URL with the driver that we use.
+
+        Raises:
+            ConfigurationError: `DATABASE_URL` is not set or is not a Postgres URL.
+        """
+        scheme, separator, rest = self.database_url.partition("://")
+        if not separator or scheme.split("+")[0] not in ("postgresql", "postgres"):
+            raise ConfigurationError("DATABASE_URL must be a postgresql:// URL")
+        return f"postgresql+psycopg://{rest}"
+
+    @property
+    def psycopg_url(self) -> str:
+        """The database URL as psycopg itself takes it (for LISTEN)."""
+        return self.sqlalchemy_url.replace("postgresql+psycopg://", "postgresql://", 1)
+
+    def signing_secrets(self) -> list[str]:
+        """The secrets for link tokens, newest first.
+
+        Raises:
+            ConfigurationError: `JOURNEYS_SECRET_KEYS` is not set or too short.
+        """
+        secrets = [secret.strip() for secret in self.secret_keys.get_secret_value().split(",") if secret.strip()]
+        if not secrets or any(len(secret) < 16 for secret in secrets):
+            raise ConfigurationError("JOURNEYS_SECRET_KEYS must hold at least one secret of 16 or more characters")
+        return secrets

@@ -1,0 +1,1 @@
+"""The client side of Temporal: one plugin for client, worker and replayer, search attributes, commands."""

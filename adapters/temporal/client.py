@@ -1,0 +1,37 @@
+"""Connect to Temporal as the environment says (`TEMPORAL_*`, temporalio.envconfig), and check what we rely on."""
+
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
+from temporalio.client import Client
+from temporalio.envconfig import ClientConfig
+
+from adapters.temporal.plugin import journeys_plugin
+from adapters.temporal.search_attributes import KEYWORDS
+from domain.errors import ConfigurationError
+
+
+async def connect(*, lazy: bool = False) -> Client:
+    """Connect to the cluster of the environment; nothing set means localhost:7233.
+
+    Args:
+        lazy: Connect with the first call, so that the caller can start while Temporal is down.
+    """
+    config = {"target_host": "localhost:7233", **ClientConfig.load_client_connect_config()}
+    return await Client.connect(**config, plugins=[journeys_plugin()], lazy=lazy)  # type: ignore[arg-type]
+
+
+async def check_search_attributes(client: Client) -> None:
+    """Refuse to work without our search attributes: a workflow that sets an unknown one hangs for ever (trap 4).
+
+    Raises:
+        ConfigurationError: Names those that are missing and the command that adds them.
+    """
+    request = ListSearchAttributesRequest(namespace=client.namespace)
+    known = (await client.operator_service.list_search_attributes(request)).custom_attributes
+    missing = [name for name in KEYWORDS if known.get(name) != IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD]
+    if missing:
+        add = " ".join(f"--name {name} --type Keyword" for name in missing)
+        raise ConfigurationError(
+            f"Temporal namespace {client.namespace!r} lacks search attributes; run: "
+            f"temporal operator search-attribute create --namespace {client.namespace} {add}"
+        )

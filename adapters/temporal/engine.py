@@ -1,0 +1,112 @@
+"""Carry out the router's commands on Temporal; each may be repeated without harm."""
+
+from datetime import timedelta
+
+from temporalio.client import Client
+from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes, WorkflowIDConflictPolicy
+from temporalio.service import RPCError, RPCStatusCode
+
+from adapters.temporal.search_attributes import KEYWORDS
+from domain import ids
+from domain.commands import Command, EndRun, JoinRun, NewRun, ReleaseStock, RestartRun, SignalRun, StartRun
+from domain.errors import Unavailable
+from domain.facts import AnyFact
+from domain.runs import Outcome
+from domain.values import Value
+
+STORE_ID, CUSTOMER_ID, JOURNEY_OUTCOME = (SearchAttributeKey.for_keyword(name) for name in KEYWORDS)
+_DOWN = {
+    RPCStatusCode.UNAVAILABLE,
+    RPCStatusCode.DEADLINE_EXCEEDED,
+    RPCStatusCode.CANCELLED,
+    RPCStatusCode.RESOURCE_EXHAUSTED,
+    RPCStatusCode.ABORTED,
+}
+_PATIENCE = timedelta(seconds=10)
+
+
+class Engine:
+    """The journeys that run on Temporal (implements `domain.ports.Runs`)."""
+
+    def __init__(self, client: Client, task_queue: str) -> None:
+        self._client = client
+        self._task_queue = task_queue
+
+    async def execute(self, store_id: str, command: Command) -> bool:
+        """Carry out one command.
+
+        Returns:
+            False if the run it is about has ended.
+
+        Raises:
+            Unavailable: Temporal cannot be reached now; the command stands.
+        """
+        try:
+            match command:
+                case StartRun(run=run):
+                    await self._start(store_id, run)
+                case RestartRun(run=run):
+                    await self._start(store_id, run, signal=("restarted", command))
+                case ReleaseStock(product_id=product_id):
+                    await self._release(store_id, product_id, command)
+                case SignalRun(workflow_id=workflow_id, fact=fact):
+                    return await self._signal(workflow_id, fact.kind, fact)
+                case JoinRun(workflow_id=workflow_id):
+                    return await self._signal(workflow_id, "joined", command)
+                case EndRun(workflow_id=workflow_id):
+                    return await self._signal(workflow_id, "ended", command)
+        except RPCError as error:
+            if error.status in _DOWN:
+                raise Unavailable(f"Temporal: {error.status.name}") from error
+            raise
+        return True
+
+    async def tell(self, workflow_id: str, fact: AnyFact) -> None:
+        """Send a fact to a run; a run that has ended is left alone."""
+        await self._signal(workflow_id, fact.kind, fact)
+
+    async def _start(self, store_id: str, run: NewRun, signal: tuple[str, Value] | None = None) -> None:
+        attributes = TypedSearchAttributes(
+            [
+                SearchAttributePair(STORE_ID, store_id),
+                SearchAttributePair(CUSTOMER_ID, str(run.customer_id)),
+                SearchAttributePair(JOURNEY_OUTCOME, Outcome.RUNNING.value),
+            ]
+        )
+        await self._client.start_workflow(
+            run.journey,
+            run.entry,
+            id=run.workflow_id,
+            task_queue=self._task_queue,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            start_signal=signal[0] if signal else None,
+            start_signal_args=[signal[1]] if signal else [],
+            # Signal-with-start dispatches at once anyway, and only a cart waits before its first task.
+            start_delay=run.delay if run.delay and not signal else None,
+            search_attributes=attributes,
+            static_summary=run.summary,
+            static_details=run.details,
+            rpc_timeout=_PATIENCE,
+        )
+
+    async def _release(self, store_id: str, product_id: str, command: ReleaseStock) -> None:
+        await self._client.start_workflow(
+            "stock-waves",
+            store_id,
+            id=ids.waves_id(store_id, product_id),
+            task_queue=self._task_queue,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            start_signal="restocked",
+            start_signal_args=[command],
+            static_summary="Stock waves",
+            rpc_timeout=_PATIENCE,
+        )
+
+    async def _signal(self, workflow_id: str, name: str, argument: Value) -> bool:
+        try:
+            await self._client.get_workflow_handle(workflow_id).signal(name, argument, rpc_timeout=_PATIENCE)
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return False
+            raise
+        return True

@@ -1,0 +1,86 @@
+"""The API put together: one application, its parts built when it starts and closed when it stops."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import Receive, Scope, Send
+
+from adapters.postgres.engine import create_engine
+from adapters.postgres.ingest import EventStore
+from adapters.postgres.stores import KeyStore
+from adapters.settings import Settings
+from api import admin, errors, health, shop, sources, tracking
+from api.pages import router as pages
+from api.services import Services
+from domain.ports import Clock
+from domain.tokens import Signer
+
+_DESCRIPTION = """
+Tell Journeys what your customers do, in Segment's spec: every Segment or RudderStack client works as it is.
+An answer of 200 follows the commit. A `messageId` makes a repeat harmless. 429 and 503 mean: send it again later.
+"""
+
+
+def system_clock() -> datetime:
+    """Tell the time of this machine."""
+    return datetime.now(UTC)
+
+
+def create_app(settings: Settings, clock: Clock, *, engine_check: health.Check = health.temporal_answers) -> FastAPI:
+    """Build the API.
+
+    Args:
+        settings: Where the database is, and what signs links.
+        clock: Tells when an event was received.
+        engine_check: Returns if the workflow engine answers, and raises if not.
+
+    Raises:
+        ConfigurationError: The settings cannot work.
+    """
+    url, signer = settings.sqlalchemy_url, Signer(settings.signing_secrets())
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        engine = create_engine(url)
+        events = EventStore(engine)
+        app.state.services = Services(settings, engine, events, KeyStore(engine, clock), signer, clock)
+        app.state.engine_check = engine_check
+        try:
+            yield
+        finally:
+            await events.close()
+            await engine.dispose()
+
+    # A redirect would lose the body or the key of a POST, so both spellings of a path are served instead.
+    app = FastAPI(
+        title="Journeys", version="0.1.0", description=_DESCRIPTION, lifespan=lifespan, redirect_slashes=False
+    )
+    errors.install(app)
+    # Added last, so outermost: a browser can read errors only if they carry its headers too.
+    app.add_middleware(
+        BrowserAccess,
+        allow_origins=["*"],
+        allow_methods=["GET", "POST"],
+        allow_headers=["*"],
+        allow_private_network=True,
+        expose_headers=["Retry-After"],
+        max_age=86_400,
+    )
+    for router in (tracking.router, sources.router, shop.router, admin.router, health.router, pages):
+        app.include_router(router)
+    return app
+
+
+class BrowserAccess(CORSMiddleware):
+    """Let the pages of any shop send events; what an admin key opens stays closed to them."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        path = scope.get("path", "")
+        if path.startswith(("/v1/", "/track/", "/sourceConfig")) or path == "/api/v1/carts/track":
+            await super().__call__(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)

@@ -1,0 +1,81 @@
+"""The body of a request, read as clients really send it: any content type, plain or gzip, within a limit."""
+
+import json
+import math
+import zlib
+from typing import Any
+
+from fastapi import Request
+
+from domain.errors import InvalidInput, TooLarge, UnsupportedEncoding
+
+EVENT_LIMIT = 32 << 10
+"""Bytes of one event (Segment's limit)."""
+BATCH_LIMIT = 500 << 10
+"""Bytes of one batch (Segment's limit)."""
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_MAX_DIGITS = 300
+
+
+async def json_object(request: Request, limit: int) -> dict[str, Any]:
+    """Read a JSON object from a request.
+
+    The content type is ignored: browsers send `text/plain` and some clients claim to send a form.
+
+    Raises:
+        TooLarge: The body is larger than `limit`, packed or unpacked.
+        UnsupportedEncoding: The body is packed with something other than gzip.
+        InvalidInput: The body is not a JSON object.
+    """
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("identity", "gzip", "x-gzip", ""):
+        raise UnsupportedEncoding
+    raw = await _read(request, limit)
+    # The bytes decide: some proxies unpack a body and leave the header, some clients pack and forget it.
+    body = _parsed(_unpacked(raw, limit) if raw.startswith(_GZIP_MAGIC) else raw)
+    if not isinstance(body, dict):
+        raise InvalidInput("body", "must be a JSON object")
+    return body
+
+
+async def _read(request: Request, limit: int) -> bytes:
+    received = bytearray()
+    async for chunk in request.stream():
+        received += chunk
+        if len(received) > limit:
+            raise _too_large(limit)
+    return bytes(received)
+
+
+def _unpacked(packed: bytes, limit: int) -> bytes:
+    body = b""
+    while packed:
+        unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+        try:
+            # One byte more than allowed tells a full body from a bomb without unpacking the bomb.
+            body += unpacker.decompress(packed, limit - len(body) + 1)
+        except zlib.error as problem:
+            raise InvalidInput("body", "is not valid gzip") from problem
+        if len(body) > limit:
+            raise _too_large(limit)
+        if not unpacker.eof:
+            raise InvalidInput("body", "is not valid gzip: it ends too early")
+        packed = unpacker.unused_data
+    return body
+
+
+def _parsed(body: bytes) -> object:
+    try:
+        # Numbers that JSON does not have (NaN) or nobody can hold become infinite here, so that the check of the
+        # single event can name the field and the rest of a batch survives.
+        return json.loads(body, parse_int=lambda text: int(text) if len(text) <= _MAX_DIGITS else math.inf)
+    except RecursionError as problem:
+        raise InvalidInput("body", "is nested too deeply") from problem
+    except ValueError as problem:
+        where = f" (line {problem.lineno}, column {problem.colno})" if isinstance(problem, json.JSONDecodeError) else ""
+        raise InvalidInput("body", f"is not valid JSON{where}") from problem
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"must not be larger than {limit >> 10} KB")

@@ -1,0 +1,219 @@
+"""The envelope: from a dict in the form of Segment's spec to an `Event`, or to the rule that it breaks.
+
+The payload is kept as received; only what every event has is understood here: type, ids, time, dedup key.
+"""
+
+import ipaddress
+import math
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, cast, get_args
+from uuid import uuid4
+
+from email_validator import EmailNotValidError, validate_email
+from uuid_utils.compat import uuid7
+
+from domain.errors import InvalidEvent
+from domain.events import Event, EventType, Who, corrected
+from domain.values import Value
+from domain.vocabulary import is_catalogue
+
+TYPES: tuple[str, ...] = get_args(EventType)
+
+_MAX_DEPTH = 32
+_MAX_ID = 512
+_MAX_MESSAGE_ID = 100
+_OBJECTS = ("properties", "traits", "context", "integrations")
+
+
+class Arrival(Value):
+    """What is known of an event besides its own content.
+
+    Attributes:
+        sent_at: When the client sent the batch, on the client's clock.
+        peer: The address that the request came from, if that is the customer's own (a browser's).
+    """
+
+    store_id: str
+    received_at: datetime
+    sent_at: datetime | None = None
+    peer: str | None = None
+
+
+def understood(raw: Mapping[str, Any], arrival: Arrival) -> Event:
+    """Check an event and understand its envelope.
+
+    Args:
+        raw: The event, with its `type`.
+        arrival: Where and when it came in.
+
+    Raises:
+        InvalidEvent: Names the field and the rule.
+    """
+    _check_storable(raw)
+    for field in _OBJECTS:
+        if not isinstance(raw.get(field), dict | None):
+            raise InvalidEvent(field, "must be an object")
+    context = raw.get("context") or {}
+    if not isinstance(context.get("traits"), dict | None):
+        raise InvalidEvent("context.traits", "must be an object")
+    kind = _type(raw)
+    name = _name(raw, kind)
+    return Event(
+        store_id=arrival.store_id,
+        id=uuid7(),
+        message_id=_message_id(raw),
+        type=kind,
+        name=name,
+        who=_who(raw, kind, name),
+        payload={key: value for key, value in raw.items() if key != "writeKey"},
+        at=_at(raw, arrival),
+        received_at=arrival.received_at,
+        ip=_ip(context, arrival.peer),
+    )
+
+
+def moment(field: str, value: object) -> datetime | None:
+    """Read a timestamp; one without an offset is taken for UTC.
+
+    Raises:
+        InvalidEvent: It is not in ISO 8601.
+    """
+    if value is None:
+        return None
+    try:
+        parsed = datetime.fromisoformat(value.strip().upper()) if isinstance(value, str) else None
+    except ValueError:
+        parsed = None
+    if parsed is None:
+        raise InvalidEvent(field, "must be a time in ISO 8601, such as 2026-01-31T12:00:00.000Z")
+    return parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC)
+
+
+def address(value: object) -> str | None:
+    """Read an e-mail address as an identity: lower case, and None for what does not look like one."""
+    if not isinstance(value, str) or len(value) > 320:
+        return None
+    try:
+        # Reserved names such as shop.test are how shops try things out.
+        checked = validate_email(value.strip(), check_deliverability=False, test_environment=True)
+    except EmailNotValidError:
+        return None
+    return checked.normalized.lower()
+
+
+def _check_storable(raw: Mapping[str, Any]) -> None:
+    """Refuse what JSON has no number for and what Postgres cannot keep, naming the path."""
+    for path, depth, value in _walk(raw):
+        if depth > _MAX_DEPTH:
+            raise InvalidEvent(path, f"is nested deeper than {_MAX_DEPTH} levels")
+        if isinstance(value, str):
+            _check_text(path, value)
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise InvalidEvent(path, "must be a finite number of at most 300 digits")
+
+
+def _walk(raw: Mapping[str, Any]) -> Iterator[tuple[str, int, object]]:
+    """Yield every value (and key) below an object with its path and depth, without recursion."""
+    todo: list[tuple[str, int, object]] = [("", 0, raw)]
+    while todo:
+        path, depth, value = todo.pop()
+        yield path, depth, value
+        if depth > _MAX_DEPTH:
+            continue
+        if isinstance(value, Mapping):
+            for key, inner in value.items():
+                shown = f"{path}.{key[:50]}" if path else key[:50]
+                yield "a name in " + (path or "the event"), depth, key
+                todo.append((shown, depth + 1, inner))
+        elif isinstance(value, list):
+            todo.extend((f"{path}[{position}]", depth + 1, inner) for position, inner in enumerate(value))
+
+
+def _check_text(path: str, value: str) -> None:
+    if "\0" in value:
+        raise InvalidEvent(path, "must not contain the NUL character")
+    if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise InvalidEvent(path, "must not contain half of a surrogate pair")
+
+
+def _type(raw: Mapping[str, Any]) -> EventType:
+    kind = raw.get("type")
+    if kind not in TYPES:
+        raise InvalidEvent("type", f"must be one of {', '.join(TYPES)}")
+    return cast("EventType", kind)
+
+
+def _name(raw: Mapping[str, Any], kind: EventType) -> str | None:
+    if kind not in ("track", "page", "screen"):
+        return None
+    field = "event" if kind == "track" else "name"
+    name = raw.get(field)
+    if not isinstance(name, str | None):
+        raise InvalidEvent(field, "must be a string")
+    if kind == "track" and not (name or "").strip():
+        raise InvalidEvent(field, "is missing: a track call names what happened")
+    return name
+
+
+def _who(raw: Mapping[str, Any], kind: EventType, name: str | None) -> Who:
+    who = Who(user_id=_id(raw, "userId"), anonymous_id=_id(raw, "anonymousId"), email=_email(raw))
+    if kind == "alias" and _id(raw, "previousId") is None and who.anonymous_id is None:
+        raise InvalidEvent("previousId", "is missing: an alias call names the identity before and after")
+    of_nobody = kind == "track" and is_catalogue(name or "")
+    if who.user_id is None and who.anonymous_id is None and who.email is None and not of_nobody:
+        raise InvalidEvent("userId", "is missing: an event needs userId or anonymousId")
+    return who
+
+
+def _id(raw: Mapping[str, Any], field: str) -> str | None:
+    """Read an id; shops count their customers, so whole numbers are as good as strings."""
+    value = raw.get(field)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise InvalidEvent(field, "must be a string or a whole number")
+    text = str(value)
+    if len(text) > _MAX_ID:
+        raise InvalidEvent(field, f"must not be longer than {_MAX_ID} characters")
+    return text if text.strip() else None
+
+
+def _email(raw: Mapping[str, Any]) -> str | None:
+    properties = raw.get("properties") or {}
+    places = (raw.get("traits"), (raw.get("context") or {}).get("traits"), properties, properties.get("customer"))
+    for place in places:
+        if isinstance(place, dict) and (email := address(place.get("email"))) is not None:
+            return email
+    return None
+
+
+def _message_id(raw: Mapping[str, Any]) -> str:
+    message_id = _id(raw, "messageId")
+    if message_id is None:
+        return f"minted:{uuid4()}"
+    if len(message_id) > _MAX_MESSAGE_ID:
+        raise InvalidEvent("messageId", f"must not be longer than {_MAX_MESSAGE_ID} characters")
+    return message_id
+
+
+def _at(raw: Mapping[str, Any], arrival: Arrival) -> datetime:
+    timestamp = moment("timestamp", raw.get("timestamp"))
+    # `originalTimestamp` is the client's own clock; `timestamp` next to it has been corrected by somebody already.
+    original = moment("originalTimestamp", raw.get("originalTimestamp")) or timestamp
+    own = moment("sentAt", raw.get("sentAt"))
+    if original is None:
+        return arrival.received_at
+    try:
+        # The batch is sent after its events were made, so its `sentAt` is nearer to the truth.
+        return corrected(original, arrival.sent_at or own, arrival.received_at).astimezone(UTC)
+    except OverflowError as problem:
+        raise InvalidEvent("timestamp", "is out of range") from problem
+
+
+def _ip(context: Mapping[str, Any], peer: str | None) -> str | None:
+    told = context.get("ip")
+    try:
+        return str(ipaddress.ip_address(told)) if isinstance(told, str) else peer
+    except ValueError:
+        return peer

@@ -1,0 +1,209 @@
+"""What the links of a message lead to: the open pixel, the click redirect, unsubscribe and preferences.
+
+The signed token is the whole authority (docs/adr/0012-link-tokens.md): no login, no cookie, no store key. What a
+customer does here enters through the same door as every event, and the answer follows the commit.
+"""
+
+import asyncio
+from base64 import b64decode
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Annotated, Any
+
+import structlog
+from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.routing import APIRoute
+from starlette.datastructures import FormData
+from uuid_utils.compat import uuid7
+
+from adapters.postgres import links
+from adapters.postgres.links import MessageLink
+from api.html import page, problem_page
+from api.services import Services, Wired
+from domain import ids
+from domain.errors import InvalidInput, JourneysError, NotFound
+from domain.events import Event, Who
+from domain.facts import Topic
+from domain.tokens import Claims, Purpose
+
+_log = structlog.get_logger(__name__)
+
+_PIXEL = b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
+_UNCACHED = {"Cache-Control": "no-store, no-cache, must-revalidate, max-age=0", "X-Robots-Tag": "noindex, nofollow"}
+_PATIENCE = 2.0
+"""Seconds that a reader waits at most for an open or a click to be recorded."""
+_KINDS = {
+    "Email Opened": "open",
+    "Email Link Clicked": "click",
+    "Unsubscribed": "unsubscribe",
+    "Email Preferences Saved": "preferences",
+}
+
+Token = Annotated[str, Query(description="The signed token of the link, as it stands in the message.")]
+
+
+class PageRoute(APIRoute):
+    """A route whose errors are pages for people, not JSON for programs."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except JourneysError as problem:
+                _log.info("link not followed", path=self.path, error=type(problem).__name__)
+                return problem_page(problem)
+
+        return answer
+
+
+router = APIRouter(route_class=PageRoute, tags=["links in messages"])
+
+
+@router.get("/track/email-open", response_class=Response, responses={200: {"content": {"image/gif": {}}}})
+@router.head("/track/email-open", include_in_schema=False)
+async def email_open(request: Request, services: Wired, token: Token = "") -> Response:
+    """Answer with the open pixel, whatever happens: a mail program would show anything else as a broken image."""
+    if request.method == "GET":
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                mail, _ = await _mail(services, token, Purpose.OPEN)
+                await _record(services, mail, "Email Opened", _minute(services))
+        except Exception as problem:  # noqa: BLE001 - a broken image is worse than an open that is not counted
+            _log.info("open not recorded", error=type(problem).__name__)
+    return Response(_PIXEL, media_type="image/gif", headers=_UNCACHED)
+
+
+@router.get("/track/email-click", status_code=302, response_class=RedirectResponse)
+@router.head("/track/email-click", include_in_schema=False)
+async def email_click(request: Request, services: Wired, token: Token = "") -> Response:
+    """Redirect to the shop's URL behind a link: one that stands in the message, and no other."""
+    mail, claims = await _mail(services, token, Purpose.CLICK)
+    url = mail.urls[claims.link] if claims.link < len(mail.urls) else ""
+    if not url.lower().startswith(("https://", "http://")):
+        raise NotFound
+    if request.method == "GET":
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await _record(services, mail, "Email Link Clicked", f"{claims.link} {_minute(services)}", {"url": url})
+        except Exception as problem:  # noqa: BLE001 - the customer wants the shop, not our bookkeeping
+            _log.warning("click not recorded", error=type(problem).__name__)
+    return RedirectResponse(url, status_code=302, headers=_UNCACHED)
+
+
+@router.get("/unsubscribe", response_class=HTMLResponse)
+@router.head("/unsubscribe", include_in_schema=False)
+async def ask_to_unsubscribe(services: Wired, token: Token = "") -> Response:
+    """Show one button. A GET changes nothing, because mail scanners follow every link."""
+    mail, _ = await _mail(services, token, Purpose.UNSUBSCRIBE)
+    return page("unsubscribe.html", mail=mail, token=token, preferences=_preferences_token(services, mail))
+
+
+@router.post("/unsubscribe", response_class=HTMLResponse)
+async def unsubscribe(request: Request, services: Wired, token: Token = "") -> Response:
+    """Unsubscribe at once: from the page's button, or by a mail program's one-click POST (RFC 8058)."""
+    mail, _ = await _mail(services, token, Purpose.UNSUBSCRIBE)
+    try:
+        one_click = (await _form(request)).get("List-Unsubscribe") == "One-Click"
+    except InvalidInput:
+        one_click = False  # A broken body makes the wish no less clear.
+    return await _unsubscribed(request, services, mail, "one_click" if one_click else "unsubscribe_page")
+
+
+@router.get("/preferences", response_class=HTMLResponse)
+@router.head("/preferences", include_in_schema=False)
+async def show_preferences(services: Wired, token: Token = "") -> Response:
+    """Show which topics the customer gets."""
+    mail, _ = await _mail(services, token, Purpose.PREFERENCES)
+    allowed = await links.topics(services.engine, mail.store_id, mail.customer_id)
+    wanted = {topic for topic, granted in allowed.items() if granted}
+    return page("preferences.html", mail=mail, token=token, wanted=wanted, saved=False)
+
+
+@router.post("/preferences", response_class=HTMLResponse)
+async def save_preferences(request: Request, services: Wired, token: Token = "") -> Response:
+    """Save the topics that are ticked; consent to a topic that is not ticked is withdrawn."""
+    mail, _ = await _mail(services, token, Purpose.PREFERENCES)
+    form = await _form(request)
+    if "unsubscribe" in form:
+        return await _unsubscribed(request, services, mail, "preference_page")
+    wanted = {topic for topic in Topic if topic in form}
+    choice = {"source": "preference_page", "topics": {topic.value: topic in wanted for topic in Topic}}
+    await _decided(request, services, mail, "Email Preferences Saved", choice)
+    # The event is applied in a moment; until then the page shows what was saved, not what the database still holds.
+    return page("preferences.html", mail=mail, token=token, wanted=wanted, saved=True)
+
+
+async def _unsubscribed(request: Request, services: Services, mail: MessageLink, source: str) -> Response:
+    await _decided(request, services, mail, "Unsubscribed", {"channel": "email", "source": source})
+    return page("unsubscribed.html", mail=mail, preferences=_preferences_token(services, mail))
+
+
+async def _decided(
+    request: Request, services: Services, mail: MessageLink, name: str, choice: Mapping[str, Any]
+) -> None:
+    """Record what a customer decided, with the evidence; returns after the commit.
+
+    Every decision is an event of its own. A dedup key shared by two could swallow an unsubscribe that follows a
+    change of mind; repeating one is harmless, because it says the whole choice again.
+    """
+    detail = f"{services.clock().isoformat()} {choice}"
+    ip = request.client.host if request.client is not None else None
+    await _record(services, mail, name, detail, choice, ip=ip)
+
+
+async def _record(
+    services: Services,
+    mail: MessageLink,
+    name: str,
+    detail: str,
+    properties: Mapping[str, Any] | None = None,
+    ip: str | None = None,
+) -> None:
+    """Store an event about the recipient of a message, once per `detail`."""
+    now = services.clock()
+    event = Event(
+        store_id=mail.store_id,
+        id=uuid7(),
+        message_id=ids.internal_message_id(_KINDS[name], mail.message_id, detail),
+        type="track",
+        name=name,
+        who=Who(customer_id=mail.customer_id),
+        payload={"event": name, "properties": {"message_id": str(mail.message_id), **(properties or {})}},
+        at=now,
+        received_at=now,
+        ip=ip,
+    )
+    await services.events.accept([event])
+
+
+async def _mail(services: Services, token: str, purpose: Purpose) -> tuple[MessageLink, Claims]:
+    """Find the message that a token was made for.
+
+    Raises:
+        InvalidToken: The token is not ours, or is for another purpose.
+        NotFound: The message is no longer kept.
+        Unavailable: The database cannot be reached.
+    """
+    claims = services.signer.claims(token, purpose)
+    mail = await links.message(services.engine, claims.message_id)
+    if mail is None:
+        raise NotFound
+    return mail, claims
+
+
+async def _form(request: Request) -> FormData:
+    try:
+        return await request.form(max_files=0, max_fields=32, max_part_size=1024)
+    except HTTPException as problem:
+        raise InvalidInput("form", "cannot be read") from problem
+
+
+def _preferences_token(services: Services, mail: MessageLink) -> str:
+    return services.signer.token(mail.message_id, Purpose.PREFERENCES)
+
+
+def _minute(services: Services) -> str:
+    """Name the UTC minute: one look at a mail loads the pixel several times."""
+    return services.clock().strftime("%Y-%m-%dT%H:%M")

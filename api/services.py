@@ -1,0 +1,34 @@
+"""What every request handler may use, built once by `create_app`."""
+
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from adapters.postgres.ingest import EventStore
+from adapters.postgres.stores import KeyStore
+from adapters.settings import Settings
+from domain.ports import Clock
+from domain.tokens import Signer
+
+
+@dataclass(frozen=True)
+class Services:
+    """The parts of a running API; found at `request.app.state.services`."""
+
+    settings: Settings
+    engine: AsyncEngine
+    events: EventStore
+    keys: KeyStore
+    signer: Signer
+    clock: Clock
+
+
+def services(request: Request) -> Services:
+    """Return the parts of the running API."""
+    return cast("Services", request.app.state.services)
+
+
+Wired = Annotated[Services, Depends(services)]
+"""The type of a handler's parameter that takes the services."""

@@ -1,0 +1,129 @@
+"""Segment's HTTP Tracking API, as its clients and RudderStack's really use it.
+
+A request does one thing: check the events, commit them, answer.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
+from api import documents, errors
+from api.body import BATCH_LIMIT, EVENT_LIMIT, json_object
+from api.envelope import Arrival, moment, understood
+from api.keys import Shown, access
+from api.services import Services, Wired
+from domain.errors import InvalidEvent, InvalidInput, TooLarge
+
+MAX_EVENTS = 2500
+"""Events in one batch (Segment's limit)."""
+
+_MERGED = ("context", "integrations")
+
+router = APIRouter(tags=["tracking"])
+
+
+async def single(kind: str, request: Request, services: Services, shown: list[str]) -> Response:
+    """Accept one event of a kind."""
+    body = await json_object(request, EVENT_LIMIT)
+    arrival = await _arrival(request, services, shown, body)
+    await services.events.accept([understood({**body, "type": kind}, arrival)])
+    return accepted()
+
+
+async def batch(request: Request, services: Wired, shown: Shown) -> Response:
+    """Accept up to 2500 events; the good ones are stored even if others are not."""
+    body = await json_object(request, BATCH_LIMIT)
+    arrival = await _arrival(request, services, shown, body)
+    raws = body.get("batch")
+    if not isinstance(raws, list):
+        raise InvalidInput("batch", "must be a list of events")
+    if len(raws) > MAX_EVENTS:
+        raise TooLarge(f"must not hold more than {MAX_EVENTS} events")
+    defaults = {field: body[field] for field in _MERGED if isinstance(body.get(field), dict)}
+    good, bad = [], []
+    for index, raw in enumerate(raws):
+        try:
+            event = understood(_with_defaults(raw, defaults), arrival)
+            _check_size(raw)
+            good.append(event)
+        except InvalidEvent as problem:
+            bad.append(errors.Problem(index=index, field=problem.field, message=problem.message))
+    await services.events.accept(good)
+    return errors.rejected(400, bad) if bad else accepted()
+
+
+def accepted() -> JSONResponse:
+    """Answer that everything was stored."""
+    return JSONResponse({"success": True})
+
+
+async def _arrival(request: Request, services: Services, shown: list[str], body: Mapping[str, Any]) -> Arrival:
+    """Find the store, the moment and the customer's address of a request.
+
+    Raises:
+        NotAuthorised: No key, neither in the headers nor in the address nor in the body, is a write key.
+    """
+    own = body.get("writeKey")
+    store = await access(services, [*shown, own] if isinstance(own, str) else shown, "write")
+    # Only a browser's request comes from the customer's own address; a server's comes from the shop.
+    context = body.get("context")
+    direct = "origin" in request.headers or (isinstance(context, dict) and context.get("direct") is True)
+    return Arrival(
+        store_id=store.store_id,
+        received_at=services.clock(),
+        sent_at=moment("sentAt", body.get("sentAt")),
+        peer=request.client.host if direct and request.client else None,
+    )
+
+
+def _with_defaults(raw: object, defaults: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Give an event what its batch says for all."""
+    if not isinstance(raw, dict):
+        raise InvalidEvent("event", "must be an object")
+    merged = {
+        field: {**common, **(raw.get(field) or {})}
+        for field, common in defaults.items()
+        if isinstance(raw.get(field), dict | None)
+    }
+    return {**raw, **merged}
+
+
+def _check_size(raw: object) -> None:
+    if len(json.dumps(raw, ensure_ascii=False, separators=(",", ":")).encode()) > EVENT_LIMIT:
+        raise InvalidEvent("event", f"must not be larger than {EVENT_LIMIT >> 10} KB")
+
+
+def _add_single(kind: str, summary: str) -> None:
+    async def endpoint(request: Request, services: Wired, shown: Shown) -> Response:
+        return await single(kind, request, services, shown)
+
+    _add(kind, f"/v1/{kind[0]}", endpoint, summary, documents.call(kind))
+
+
+def _add(name: str, short: str, endpoint: Any, summary: str, body: dict[str, Any]) -> None:
+    """Serve a call under its name, its short name and both with a slash at the end."""
+    router.add_api_route(
+        f"/v1/{name}",
+        endpoint,
+        methods=["POST"],
+        summary=summary,
+        operation_id=name,
+        response_model=documents.Accepted,
+        responses=errors.documented(400, 401, 413, 415, 429, 503),
+        openapi_extra=body,
+    )
+    for alias in (f"/v1/{name}/", short, f"{short}/"):
+        router.add_api_route(alias, endpoint, methods=["POST"], include_in_schema=False)
+
+
+_add_single("track", "Say what a customer did")
+_add_single("identify", "Say who a customer is")
+_add_single("page", "Say which page was seen")
+_add_single("screen", "Say which screen of an app was seen")
+_add_single("group", "Say what a customer belongs to")
+_add_single("alias", "Say that two identities are one customer")
+_add("batch", "/v1/b", batch, "Send many events at once", documents.batch())
+_add("import", "/v1/import", batch, "Send many events at once (an older name of batch)", documents.batch())

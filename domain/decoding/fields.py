@@ -1,0 +1,208 @@
+"""Fields: what a client sent, read leniently. Any spelling of a name counts; what is malformed was not said."""
+
+import ipaddress
+import math
+import re
+from collections.abc import Collection, Iterator
+from functools import lru_cache
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from domain.money import MAX_MINOR, to_minor
+from domain.vocabulary import folded
+
+LONGEST_ID = 200
+_LONGEST_URL = 2_000
+_MOST = 10**15
+_MOST_REST = 100
+
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
+_EMAIL = re.compile(r"[^\s@,;:<>()\[\]\"\\]{1,64}@[^\s@,;:<>()\[\]\"\\]{1,190}")
+_FLAGS = {
+    **dict.fromkeys(("true", "yes", "on", "1", "instock", "available"), True),
+    **dict.fromkeys(("false", "no", "off", "0", "outofstock", "unavailable", "soldout"), False),
+}
+
+_spelling = lru_cache(maxsize=None)(folded)
+
+
+class Fields:
+    """The fields of one JSON object.
+
+    Every reader takes several names and returns the first usable value, or None. Where a list stands for a
+    single value, its first entry counts.
+    """
+
+    def __init__(self, source: object = None) -> None:
+        self._values: dict[str, Any] = {}
+        self._names: dict[str, str] = {}
+        if isinstance(source, dict):
+            for name, value in source.items():
+                if isinstance(name, str) and value is not None:
+                    self._values.setdefault(folded(name), value)
+                    self._names.setdefault(folded(name), name)
+
+    def under(self, *names: str) -> "Fields":
+        """Return the fields of a nested object, or none at all."""
+        return next((Fields(value) for value in self._said(names) if isinstance(value, dict)), Fields())
+
+    def over(self, other: "Fields") -> "Fields":
+        """Return these fields laid over others."""
+        return self._with({**other._values, **self._values}, {**other._names, **self._names})
+
+    def opened(self, *names: str) -> "Fields":
+        """Return the fields of a nested object laid over these."""
+        return self.under(*names).over(self)
+
+    def only(self, *names: str) -> "Fields":
+        """Return none but these fields."""
+        wanted = {_spelling(name) for name in names}
+        return self._with({name: value for name, value in self._values.items() if name in wanted}, self._names)
+
+    def rest(self, known: Collection[str]) -> dict[str, str | int | float | bool]:
+        """Return the plain values under all other names, as they were spelt."""
+        rest: dict[str, str | int | float | bool] = {}
+        for folded_name, value in self._values.items():
+            name = Fields({"name": self._names[folded_name]}).text("name", limit=100)
+            plain = value if isinstance(value, bool) else _number(value) if isinstance(value, int | float) else None
+            plain = Fields({"value": value}).text("value") if isinstance(value, str) else plain
+            if name and plain is not None and folded_name not in known and len(rest) < _MOST_REST:
+                rest[name] = plain
+        return rest
+
+    def rows(self, *names: str) -> list["Fields"] | None:
+        """Read a list of objects, or of bare product ids; None unless there is one."""
+        for name in names:
+            rows = self._values.get(_spelling(name))
+            if isinstance(rows, list):
+                return [Fields(row if isinstance(row, dict) else {"id": row}) for row in rows]
+        return None
+
+    def text(self, *names: str, limit: int = 500) -> str | None:
+        """Read a text on one line, cut at a sensible length."""
+        for value in self._said(names):
+            text = _written(value)
+            if text is not None and (clean := " ".join(_UNPRINTABLE.sub(" ", text[: 2 * limit]).split())[:limit]):
+                return clean
+        return None
+
+    def identifier(self, *names: str) -> str | None:
+        """Read an id; one that is too long or unprintable names nothing (cut, it would name something else)."""
+        for value in self._said(names):
+            text = (_written(value) or "").strip()
+            if 0 < len(text) <= LONGEST_ID and not _UNPRINTABLE.search(text):
+                return text
+        return None
+
+    def email(self, *names: str) -> str | None:
+        """Read an e-mail address, in lower case: people do not tell Ann@ from ann@."""
+        texts = (self.text(name, limit=255) for name in names)
+        return next((text.lower() for text in texts if text and _EMAIL.fullmatch(text)), None)
+
+    def url(self, *names: str) -> str | None:
+        """Read a web address that may stand in a mail."""
+        for value in self._said(names):
+            url = Fields(value).url("url", "src", "href") if isinstance(value, dict) else _web(value)
+            if url is not None:
+                return url
+        return None
+
+    def flag(self, *names: str) -> bool | None:
+        """Read a yes or no."""
+        return next(iter(self.flags(*names)), None)
+
+    def flags(self, *names: str) -> list[bool]:
+        """Read every yes or no that was said under these names."""
+        said = (_FLAGS.get(folded(text)) for value in self._said(names) if (text := _written(value)) is not None)
+        return [flag for flag in said if flag is not None]
+
+    def number(self, *names: str) -> float | None:
+        """Read a finite number, held to a size that any column takes."""
+        for value in self._said(names):
+            number = _number(value)
+            if number is not None:
+                return number
+        return None
+
+    def money(self, currency: str, *names: str) -> int | None:
+        """Read an amount that is not negative, in minor units: `price_minor` as it is, else `price` as a decimal."""
+        for name in names:
+            minor = self.number(f"{name}_minor")
+            if minor is None:
+                decimal = next(self._said((name,)), None)
+                if isinstance(decimal, dict):
+                    return Fields(decimal).money(currency, "amount", "value")
+                minor = to_minor(decimal, currency)
+            if minor is not None and 0 <= minor <= MAX_MINOR:
+                return int(minor)
+        return None
+
+    def currency(self, default: str) -> str:
+        """Read an ISO 4217 code."""
+        code = (self.text("currency", "currency_code", limit=10) or "").upper()
+        return code if len(code) == 3 and code.isascii() and code.isalpha() else default
+
+    def uuid(self, *names: str) -> UUID | None:
+        """Read one of our own ids."""
+        try:
+            return UUID(self.identifier(*names) or "")
+        except ValueError:
+            return None
+
+    def ip(self, *names: str) -> str | None:
+        """Read an IP address."""
+        try:
+            return str(ipaddress.ip_address(self.identifier(*names) or ""))
+        except ValueError:
+            return None
+
+    @staticmethod
+    def _with(values: dict[str, Any], names: dict[str, str]) -> "Fields":
+        fields = Fields()
+        fields._values, fields._names = values, names
+        return fields
+
+    def _said(self, names: tuple[str, ...]) -> Iterator[Any]:
+        for name in names:
+            value = self._values.get(_spelling(name))
+            if isinstance(value, list):
+                value = value[0] if value else None
+            if value is not None:
+                yield value
+
+
+def _written(value: object) -> str | None:
+    """Write a scalar as a client means it; a whole number keeps no decimals."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value) if abs(value) < _MOST else None
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int) and abs(value) < 10**20 else None
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    if isinstance(value, int):
+        return max(-_MOST, min(_MOST, value))
+    try:
+        number = float(value[:64] if isinstance(value, str) else value)
+    except ValueError:
+        return None
+    return max(-_MOST, min(_MOST, number)) if math.isfinite(number) else None
+
+
+def _web(value: object) -> str | None:
+    if not isinstance(value, str) or len(value) > _LONGEST_URL:
+        return None
+    url = value.strip().replace(" ", "%20")
+    url = f"https:{url}" if url.startswith("//") else url
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    usable = parts.scheme in ("http", "https") and parts.netloc and not _UNPRINTABLE.search(url)
+    return url if usable and len(url) <= _LONGEST_URL else None

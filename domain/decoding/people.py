@@ -1,0 +1,202 @@
+"""People: who the customer is, and what they allow us to send."""
+
+import re
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from domain.decoding.fields import Fields
+from domain.decoding.report import Report
+from domain.facts import (
+    AnyFact,
+    ConsentChanged,
+    IdentitiesJoined,
+    NewsletterSubscribed,
+    ProfileChanged,
+    SignedUp,
+    Topic,
+    Unsubscribed,
+)
+from domain.vocabulary import folded
+
+Channel = Literal["email", "sms", "push"]
+
+_EMAIL = ("email", "email_address", "customer_email", "user_email")
+_PHONE = ("phone", "phone_number", "mobile")
+_FIRST = ("first_name", "given_name")
+_LAST = ("last_name", "family_name", "surname")
+_NAME = ("name", "full_name")
+_LOCALE = ("locale", "language")
+_TIMEZONE = ("timezone", "time_zone")
+_LOCALE_FORM = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8}){0,3}")
+_TIMEZONE_FORM = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}")
+
+_MARKETING = (
+    "marketing_consent", "marketing_opt_in", "newsletter_opt_in", "accepts_marketing", "buyer_accepts_marketing",
+    "marketing_emails", "email_opt_in", "email_consent",
+)  # fmt: skip
+_VAGUE = ("subscribed", "opt_in")
+"""Consent where the object is a person; on an order it may mean anything."""
+_OTHER_CHANNELS: dict[Channel, tuple[str, ...]] = {
+    "sms": ("sms_opt_in", "sms_consent", "accepts_sms_marketing", "buyer_accepts_sms_marketing"),
+    "push": ("push_opt_in", "push_consent"),
+}
+_STATES = {"subscribed": True, "unsubscribed": False, "notsubscribed": False}
+"""Shopify's consent states; `pending` (double opt-in not answered) is no word yet."""
+
+_KNOWN = frozenset(
+    folded(name)
+    for name in (
+        *_EMAIL, *_PHONE, *_FIRST, *_LAST, *_NAME, *_LOCALE, *_TIMEZONE, *_MARKETING, *_VAGUE, *Topic, "unsubscribed",
+        *(name for names in _OTHER_CHANNELS.values() for name in names),
+    )
+)  # fmt: skip
+
+_CONSENT_AT_CHECKOUT = frozenset({"Checkout Started", "Order Completed"})
+_OF_SOMEONE_ELSE = frozenset({"Product Shared", "Cart Shared"})
+
+
+def identified(report: Report) -> Iterator[AnyFact]:
+    """`identify`: the traits stand at the top level or (RudderStack) in the context."""
+    person = report.body.under("traits").over(report.context.under("traits"))
+    yield from _profile(report, person, traits=person.rest(_KNOWN))
+    yield from _consents(report, person, "identify", vague=True)
+
+
+def joined(report: Report) -> Iterator[AnyFact]:
+    """`alias`: the customer was known under another id."""
+    if (previous := report.body.identifier("previous_id")) is not None:
+        yield IdentitiesJoined(at=report.at, previous_id=previous)
+
+
+def introduced(report: Report, name: str | None = None) -> Iterator[AnyFact]:
+    """Any other event of a customer: an e-mail address in it says who that is."""
+    person = _customer(report)
+    if name not in _OF_SOMEONE_ELSE:
+        # Beside an address, only what cannot be about a product: `name` and `language` of a book are not the reader's.
+        person = report.properties.only(*_EMAIL, *_PHONE, *_FIRST, *_LAST).over(person)
+    known = Fields({"email": report.event.who.email})
+    if person.over(known).email(*_EMAIL) is not None:
+        yield from _profile(report, person.over(known))
+    if name in _CONSENT_AT_CHECKOUT:
+        yield from _consents(report, report.properties.over(_customer(report)), "checkout")
+
+
+def signed_up(report: Report) -> Iterator[AnyFact]:
+    """Signed Up."""
+    yield from _introduction(report, "registration")
+    yield SignedUp(at=report.at)
+
+
+def profile_updated(report: Report) -> Iterator[AnyFact]:
+    """Profile Updated."""
+    yield from _introduction(report, "profile", traits=True)
+
+
+def subscribed(report: Report) -> Iterator[AnyFact]:
+    """Newsletter Subscribed."""
+    person = report.properties.over(_customer(report))
+    yield from _profile(report, person)
+    channel, source = _channel(report), _source(report, "newsletter")
+    yield ConsentChanged(
+        at=report.at, channel=channel, topic=Topic.MARKETING, granted=True, source=source, ip=report.ip
+    )
+    if channel == "email":
+        yield NewsletterSubscribed(at=report.at)
+
+
+def unsubscribed(report: Report) -> Iterator[AnyFact]:
+    """Newsletter Unsubscribed."""
+    yield Unsubscribed(at=report.at, channel=_channel(report), source=_source(report, "unsubscribed"), ip=report.ip)
+
+
+def preferences_saved(report: Report) -> Iterator[AnyFact]:
+    """Email Preferences Saved: one word on each topic that the customer was shown."""
+    said, source = report.properties.opened("topics", "preferences"), _source(report, "preferences")
+    for topic in Topic:
+        granted = said.flag(topic)
+        if granted is not None:
+            yield ConsentChanged(at=report.at, topic=topic, granted=granted, source=source, ip=report.ip)
+    if said.flag("unsubscribed"):
+        yield Unsubscribed(at=report.at, source=source, ip=report.ip)
+
+
+def _introduction(report: Report, source: str, *, traits: bool = False) -> Iterator[AnyFact]:
+    person = report.properties.opened("traits").over(_customer(report))
+    yield from _profile(report, person, traits=report.properties.rest(_KNOWN) if traits else {})
+    yield from _consents(report, person, _source(report, source), vague=True)
+
+
+def _customer(report: Report) -> Fields:
+    nested = report.properties.under("customer", "user", "contact")
+    return nested.over(report.context.under("traits"))
+
+
+def _profile(report: Report, person: Fields, traits: dict[str, Any] | None = None) -> Iterator[ProfileChanged]:
+    first, last = person.text(*_FIRST, limit=100), person.text(*_LAST, limit=100)
+    if first is None and (name := person.text(*_NAME, limit=200)) is not None:
+        first, _, rest = name.partition(" ")
+        last = last or rest or None
+    told = {
+        "email": person.email(*_EMAIL),
+        "phone": person.text(*_PHONE, limit=40),
+        "first_name": first,
+        "last_name": last,
+        "locale": _of_form(_LOCALE_FORM, person.text(*_LOCALE), report.context.text("locale")),
+        "timezone": _of_form(_TIMEZONE_FORM, person.text(*_TIMEZONE), report.context.text("timezone")),
+        "traits": traits or {},
+    }
+    if any(told.values()):
+        yield ProfileChanged.model_validate({"at": report.at, **told})
+
+
+def _of_form(form: re.Pattern[str], *texts: str | None) -> str | None:
+    return next((text for text in texts if text is not None and len(text) <= 64 and form.fullmatch(text)), None)
+
+
+def _consents(report: Report, person: Fields, source: str, *, vague: bool = False) -> Iterator[ConsentChanged]:
+    """Read consent from what is said about a person; where two flags contradict each other, the answer is no."""
+    said: dict[tuple[Channel, Topic], list[bool]] = {}
+    for topic in Topic:
+        said["email", topic] = person.flags(topic)
+    marketing = person.flags(*_MARKETING, *(_VAGUE if vague else ())) + _state(person, "email_marketing_consent")
+    if person.flag("unsubscribed"):
+        marketing.append(False)
+    if not marketing and [topic for (_, topic), flags in said.items() if flags] == [Topic.NEWSLETTER]:
+        # The only question a shop asks is its question about marketing, whatever it calls it.
+        marketing = said.pop(("email", Topic.NEWSLETTER))
+    said["email", Topic.MARKETING] = marketing
+    for channel, names in _OTHER_CHANNELS.items():
+        said[channel, Topic.MARKETING] = person.flags(*names) + _state(person, f"{channel}_marketing_consent")
+    for (channel, topic), flags in said.items():
+        if flags:
+            granted = all(flags)
+            yield ConsentChanged(
+                at=report.at, channel=channel, topic=topic, granted=granted, source=source, ip=report.ip
+            )
+
+
+def _state(person: Fields, name: str) -> list[bool]:
+    granted = _STATES.get(folded(person.under(name).text("state") or ""))
+    return person.flags(name) if granted is None else [granted]
+
+
+def _source(report: Report, default: str) -> str:
+    return report.properties.text("consent_source", "source", limit=100) or default
+
+
+def _channel(report: Report) -> Channel:
+    match folded(report.properties.text("channel", limit=20) or ""):
+        case "sms":
+            return "sms"
+        case "push":
+            return "push"
+    return "email"
+
+
+DECODERS = {
+    "Signed Up": signed_up,
+    "Profile Updated": profile_updated,
+    "Newsletter Subscribed": subscribed,
+    "Newsletter Unsubscribed": unsubscribed,
+    "Email Preferences Saved": preferences_saved,
+}

@@ -1,0 +1,42 @@
+"""A report: one event while it is being understood, with its parts within reach."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from domain.decoding.fields import Fields
+from domain.events import Event
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One event and what every decoder needs of it.
+
+    Attributes:
+        properties: What a track event says about itself.
+        context: Segment's `context`: page, locale, timezone, ip, the traits known to the client.
+        currency: What amounts are in: as told, else the store's own.
+    """
+
+    event: Event
+    body: Fields
+    properties: Fields
+    context: Fields
+    currency: str
+
+    @classmethod
+    def of(cls, event: Event, currency: str) -> "Report":
+        """Take an event apart."""
+        body = Fields(event.payload)
+        properties = body.under("properties")
+        told = properties.opened("order", "cart", "cart_data").currency(currency)
+        return cls(event, body, properties, body.under("context"), told)
+
+    @property
+    def at(self) -> datetime:
+        """When it happened."""
+        return self.event.at
+
+    @property
+    def ip(self) -> str | None:
+        """Where it came from, as evidence of consent."""
+        return self.context.ip("ip") or self.event.ip

@@ -1,0 +1,91 @@
+"""Delivery: what a step asks for and what became of it."""
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from domain.plans import Step
+from domain.runs import Outcome
+from domain.values import UtcTime, Value
+
+
+class Result(StrEnum):
+    """What became of a message. Everything but `deferred` is final for its step."""
+
+    SENT = "sent"
+    DUPLICATE = "duplicate"
+    EXITED = "exited"
+    NO_CONSENT = "no_consent"
+    SUPPRESSED = "suppressed"
+    CAPPED = "capped"
+    QUIET = "quiet"
+    STALE = "stale"
+    UNREACHABLE = "unreachable"
+    BOUNCED = "bounced"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    DEFERRED = "deferred"
+
+
+class CartQuiet(Value):
+    """The cart holds something and nobody has touched it for `quiet`."""
+
+    kind: Literal["cart_quiet"] = "cart_quiet"
+    quiet: timedelta
+
+
+class InStock(Value):
+    """The product can be bought now."""
+
+    kind: Literal["in_stock"] = "in_stock"
+    product_id: str
+
+
+class OrderStands(Value):
+    """The order has not been refunded or cancelled."""
+
+    kind: Literal["order_stands"] = "order_stands"
+    order_id: str
+
+
+Condition = Annotated[CartQuiet | InStock | OrderStands, Field(discriminator="kind")]
+
+
+class Slot(Value):
+    """A step of a run asking to send its message: the input of the `deliver` activity.
+
+    Attributes:
+        requires: What must be true at the moment of sending, on top of the rules for every message.
+        last: No step follows, so a final result closes the run.
+        again_if_stale: The run will ask again if the message is stale now, so that does not close it.
+    """
+
+    store_id: str
+    customer_id: UUID
+    run_id: UUID
+    journey: str
+    step: Step
+    gap: timedelta
+    requires: tuple[Condition, ...] = ()
+    product_id: str | None = None
+    order_id: str | None = None
+    last: bool = False
+    again_if_stale: bool = False
+
+
+class Delivery(Value):
+    """What became of a slot: the result of the `deliver` activity.
+
+    Attributes:
+        until: With `deferred`: when to ask again.
+        because: The rule that decided, in a few words, without personal data.
+        outcome: With `exited`: how the run ended.
+    """
+
+    result: Result
+    because: str = ""
+    until: UtcTime | None = None
+    outcome: Outcome | None = None

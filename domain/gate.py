@@ -1,0 +1,87 @@
+"""The gate: may this message go out now? A pure function of what is true at the moment of the claim."""
+
+from datetime import datetime
+
+from domain.delivery import CartQuiet, Condition, Delivery, InStock, OrderStands, Result, Slot
+from domain.runs import Outcome
+from domain.values import UtcTime, Value
+
+
+class Truth(Value):
+    """What the claim read, under the customer's lock.
+
+    Attributes:
+        ended: The outcome, if the run has ended.
+        suppressed: Why the address may get nothing at all (bounce, complaint), or None.
+        unsubscribed: The address wants no marketing.
+        consented: The consent ledger allows the step's topic.
+        last_marketing_at: When another journey last sent this customer marketing.
+        cart_lines: How many lines the cart has.
+        stock: Units of the slot's product; None when never told.
+        order_stands: False when the slot's order was refunded or cancelled.
+    """
+
+    ended: Outcome | None = None
+    address: str | None = None
+    suppressed: str | None = None
+    unsubscribed: bool = False
+    consented: bool = False
+    last_marketing_at: UtcTime | None = None
+    cart_lines: int = 0
+    cart_changed_at: UtcTime | None = None
+    stock: int | None = None
+    withdrawn: bool = False
+    order_stands: bool = True
+
+
+def decide(slot: Slot, truth: Truth, now: datetime) -> Delivery:
+    """Decide on a slot: `sent` means that it may be sent.
+
+    The order of the rules is the order in which they are reported: what ends the run first, then what is no
+    longer true, then what the customer does not allow, then what only has to wait.
+    """
+    if truth.ended is not None:
+        return Delivery(result=Result.EXITED, because=f"run ended: {truth.ended}", outcome=truth.ended)
+    for condition in slot.requires:
+        broken = _broken(condition, truth, now)
+        if broken is not None:
+            return broken
+    return _unreachable(truth) or _marketing(slot, truth, now)
+
+
+def _unreachable(truth: Truth) -> Delivery | None:
+    if truth.address is None:
+        return Delivery(result=Result.UNREACHABLE, because="no e-mail address is known")
+    if truth.suppressed is not None:
+        return Delivery(result=Result.SUPPRESSED, because=f"address suppressed: {truth.suppressed}")
+    return None
+
+
+def _marketing(slot: Slot, truth: Truth, now: datetime) -> Delivery:
+    if slot.step.transactional:
+        return Delivery(result=Result.SENT, because="transactional")
+    if truth.unsubscribed:
+        return Delivery(result=Result.SUPPRESSED, because="address suppressed: unsubscribed")
+    if not truth.consented:
+        return Delivery(result=Result.NO_CONSENT, because=f"no consent to {slot.step.topic}")
+    if truth.last_marketing_at is not None and truth.last_marketing_at + slot.gap > now:
+        until = truth.last_marketing_at + slot.gap
+        return Delivery(result=Result.DEFERRED, because="another journey wrote a short time ago", until=until)
+    return Delivery(result=Result.SENT, because="consent")
+
+
+def _broken(condition: Condition, truth: Truth, now: datetime) -> Delivery | None:
+    match condition:
+        case CartQuiet(quiet=quiet):
+            if truth.cart_lines == 0:
+                return Delivery(result=Result.STALE, because="the cart is empty")
+            if truth.cart_changed_at is not None and truth.cart_changed_at + quiet > now:
+                until = truth.cart_changed_at + quiet
+                return Delivery(result=Result.DEFERRED, because="the cart was changed", until=until)
+        case InStock():
+            if truth.withdrawn or not truth.stock or truth.stock <= 0:
+                return Delivery(result=Result.STALE, because="the product is not in stock")
+        case OrderStands():
+            if not truth.order_stands:
+                return Delivery(result=Result.STALE, because="the order was refunded or cancelled")
+    return None

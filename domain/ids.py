@@ -1,0 +1,64 @@
+"""Every identifier and dedup key, built in one place so that a format can never drift and send twice.
+
+The literal forms are pinned by tests/domain/test_ids.py. Ids are opaque: no name or address is ever part
+of one (G8).
+"""
+
+import hashlib
+import uuid
+from uuid import UUID
+
+_NAMESPACE = UUID("6f1c7a52-0d0e-5b7a-9a54-6a6f75726e79")
+SHARDS = 64
+"""How many ordered lanes the events of all stores are spread over."""
+
+
+def run_id(workflow_id: str, trigger: str) -> UUID:
+    """Derive the id of a run from what caused it, so that a repeated event asks for the same run.
+
+    Args:
+        workflow_id: `{store}/{journey}/{customer}[/{product}]`.
+        trigger: What began the run: an order id, an event id.
+    """
+    return uuid.uuid5(_NAMESPACE, f"run:{workflow_id}:{trigger}")
+
+
+def workflow_id(store_id: str, journey: str, customer_id: UUID | str, product_id: str | None = None) -> str:
+    """Name the one workflow that a customer can have in a journey (and about a product)."""
+    parts = [store_id, journey, str(customer_id)]
+    if product_id is not None:
+        parts.append(_opaque(product_id))
+    return "/".join(parts)
+
+
+def waves_id(store_id: str, product_id: str) -> str:
+    """Name the one workflow that releases the waiting customers of a product."""
+    return f"{store_id}/stock-waves/{_opaque(product_id)}"
+
+
+def message_id(run: UUID, step: str) -> UUID:
+    """Derive the id of the one message that a run may send at a step (G3)."""
+    return uuid.uuid5(_NAMESPACE, f"message:{run}:{step}")
+
+
+def rfc_message_id(message: UUID, domain: str) -> str:
+    """Build the Message-ID header: the same for every attempt at one message (RFC 5322 §3.6.4)."""
+    return f"<{message.hex}@{domain}>"
+
+
+def internal_message_id(what: str, message: UUID, detail: str = "") -> str:
+    """Build the `messageId` of an event that we record ourselves (open, click, unsubscribe)."""
+    digest = hashlib.sha256(detail.encode()).hexdigest()[:16]
+    return f"{what}:{message.hex}:{digest}"
+
+
+def shard(store_id: str, identity: str) -> int:
+    """Choose the lane whose order an event keeps: the same for the same identity of the same store."""
+    digest = hashlib.sha256(f"{store_id}\0{identity}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") % SHARDS
+
+
+def _opaque(name: str) -> str:
+    """Keep short, plain names readable; hash what could break a path or carry more than an id."""
+    plain = all(c.isascii() and (c.isalnum() or c in "-_.") for c in name)
+    return name if plain and 0 < len(name) <= 64 else hashlib.sha256(name.encode()).hexdigest()[:32]

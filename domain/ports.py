@@ -1,0 +1,106 @@
+"""Ports: what the activities need from the outside, as Protocols. The adapters implement them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from domain.delivery import Delivery, Slot
+from domain.facts import AnyFact
+from domain.message import Letter, Material, Rendered
+from domain.values import Value
+
+
+class Clock(Protocol):
+    """Tell the business time (aware, UTC)."""
+
+    def __call__(self) -> datetime: ...
+
+
+class Claim(Value):
+    """What became of a claim: with material the message is ours to send, without it the slot is settled."""
+
+    delivery: Delivery
+    material: Material | None = None
+
+
+class Ledger(Protocol):
+    """The message ledger: one row for one step of one run (G3)."""
+
+    async def claim(self, slot: Slot, now: datetime) -> Claim:
+        """Read what is true now, decide, and claim the message row in one transaction.
+
+        Raises:
+            EventsPending: An accepted event of this customer has not been applied yet (G4).
+        """
+        ...
+
+    async def sending(self, slot: Slot, message_id: UUID, urls: Sequence[str], now: datetime) -> None:
+        """Note that the message is about to be handed to the provider: from here on a crash means `unknown`."""
+        ...
+
+    async def not_sent(self, slot: Slot, message_id: UUID) -> None:
+        """Note that the provider surely did not take the message, so it may be tried again."""
+        ...
+
+    async def record(self, slot: Slot, message_id: UUID, delivery: Delivery, now: datetime) -> None:
+        """Record the final result, and close the run if the slot is its last."""
+        ...
+
+
+class Renderer(Protocol):
+    """Turn a template and its material into a message."""
+
+    def render(self, material: Material) -> Rendered:
+        """Render subject, HTML and text.
+
+        Raises:
+            TemplateBroken: The template cannot be rendered with any material.
+        """
+        ...
+
+    def letter(self, material: Material, rendered: Rendered) -> Letter:
+        """Address a rendered message."""
+        ...
+
+
+class Channel(Protocol):
+    """A way to reach a customer."""
+
+    async def send(self, letter: Letter) -> None:
+        """Hand a message to the provider; returning means that the provider accepted it.
+
+        Raises:
+            ChannelUnavailable: It surely did not take the message; try again later.
+            RecipientRejected: It refused this recipient for good.
+            DeliveryUnknown: The connection broke after the message was handed over.
+        """
+        ...
+
+
+class Wave(Value):
+    """The customers of one wave: their runs, and how many still wait."""
+
+    workflow_ids: tuple[str, ...]
+    fact: AnyFact | None = None
+    waiting: int = 0
+
+
+class Waitlist(Protocol):
+    """The customers who wait for a product, first come first served."""
+
+    async def next_wave(self, store_id: str, product_id: str, ratio: float, now: datetime) -> Wave:
+        """Read the stock again and choose who is told next; repeating an unfinished wave returns it again."""
+        ...
+
+    async def wave_told(self, store_id: str, product_id: str, workflow_ids: Sequence[str], now: datetime) -> None:
+        """Note that these runs were told."""
+        ...
+
+
+class Runs(Protocol):
+    """The runs under way."""
+
+    async def tell(self, workflow_id: str, fact: AnyFact) -> None:
+        """Send a fact to a run; a run that has ended is left alone."""
+        ...

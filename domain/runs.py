@@ -1,0 +1,59 @@
+"""Runs: one customer's passage through one journey, and how it can end."""
+
+from enum import StrEnum
+from typing import Generic, TypeVar
+from uuid import UUID
+
+from domain.plans import Plan
+from domain.values import UtcTime, Value
+
+PlanT = TypeVar("PlanT", bound=Plan)
+
+
+class Outcome(StrEnum):
+    """How a run ended; also the search attribute `JourneyOutcome`."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    CONVERTED = "converted"
+    CART_EMPTIED = "cart_emptied"
+    REFUNDED = "refunded"
+    RESTARTED = "restarted"
+    EXPIRED = "expired"
+    WITHDRAWN = "withdrawn"
+    MERGED = "merged"
+    TERMINATED = "terminated"
+
+
+class Entry(Value, Generic[PlanT]):
+    """What a journey is started with: ids only, and the plan that stays with the run (G6, G8).
+
+    Attributes:
+        since: When the event happened that began the run.
+    """
+
+    store_id: str
+    customer_id: UUID
+    run_id: UUID
+    plan_version: int
+    plan: PlanT
+    since: UtcTime
+    product_id: str | None = None
+    order_id: str | None = None
+
+
+class RunState(Value):
+    """A run as Postgres knows it.
+
+    Attributes:
+        sent: How many messages it has sent.
+    """
+
+    run_id: UUID
+    workflow_id: str
+    journey: str
+    customer_id: UUID
+    since: UtcTime
+    product_id: str | None = None
+    order_id: str | None = None
+    sent: int = 0

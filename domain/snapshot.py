@@ -1,0 +1,67 @@
+"""The snapshot that the enrolment rules see: a customer (or a product) right after a fact was applied."""
+
+from datetime import datetime
+from typing import TypeVar
+from uuid import UUID
+
+from pydantic import Field
+
+from domain.cart import Cart
+from domain.plans import PLANS, Plan
+from domain.runs import RunState
+from domain.values import UtcTime, Value
+
+PlanT = TypeVar("PlanT", bound=Plan)
+
+
+class PinnedPlan(Value):
+    """A store's plan for a journey and its version (0: the default)."""
+
+    version: int = 0
+    plan: Plan
+
+
+class Snapshot(Value):
+    """What is true in a store for one customer.
+
+    Attributes:
+        trigger: Names the event being applied; part of the id of any run that it begins.
+        orders: How many orders the customer has ever placed that stand.
+        last_order_at: The newest of them.
+        open_runs: Runs under way.
+        begun: Journeys that the customer has ever entered.
+        last_sent: When each journey last sent this customer a message.
+        plans: The store's plans by journey; a journey without one uses its default.
+    """
+
+    store_id: str
+    now: UtcTime
+    trigger: str
+    customer_id: UUID | None = None
+    cart: Cart = Cart()
+    orders: int = 0
+    last_order_at: UtcTime | None = None
+    open_runs: tuple[RunState, ...] = ()
+    begun: frozenset[str] = frozenset()
+    last_sent: dict[str, UtcTime] = Field(default_factory=dict)
+    plans: dict[str, PinnedPlan] = Field(default_factory=dict)
+
+    def plan(self, journey: str, model: type[PlanT]) -> tuple[int, PlanT]:
+        """Return the version and the plan that a run beginning now takes."""
+        pinned = self.plans.get(journey)
+        if pinned is None:
+            return 0, model.model_validate({})
+        if not isinstance(pinned.plan, model):
+            raise TypeError(f"the plan of {journey} is a {type(pinned.plan).__name__}, not a {PLANS[journey].__name__}")
+        return pinned.version, pinned.plan
+
+    def open_run(self, journey: str, product_id: str | None = None) -> RunState | None:
+        """Return the customer's run under way in a journey (about a product), if there is one."""
+        for run in self.open_runs:
+            if run.journey == journey and run.product_id == product_id:
+                return run
+        return None
+
+    def late(self, at: datetime, plan: Plan) -> bool:
+        """Tell whether an event reached us too late to start anything."""
+        return self.now - at > plan.lateness

@@ -1,0 +1,124 @@
+"""The vocabulary: every event name that is understood, and the one name it stands for.
+
+`ALIASES` is the only table of names. docs/events.md explains it, and tests/domain/test_events_doc.py holds the
+two against each other. Case, spaces, underscores, hyphens and camel case make no difference, so `Product Viewed`
+also stands for `product_viewed`, `productViewed` and `PRODUCT-VIEWED`: only names with other words are listed.
+"""
+
+ALIASES: dict[str, tuple[str, ...]] = {
+    # The person
+    "Signed Up": (
+        "contact_created", "Sign Up", "User Signed Up", "Customer Signed Up", "Registered", "User Registered",
+        "Customer Registered", "Complete Registration", "Registration Completed", "Account Created",
+        "Created Account", "User Created", "Customer Created",
+    ),
+    "Profile Updated": (
+        "contact_updated", "Account Updated", "User Updated", "Customer Updated",
+        "Updated Profile",
+    ),
+    "Newsletter Subscribed": (
+        "Newsletter Signed Up", "Newsletter Sign Up", "Subscribed to Newsletter", "Subscribed to Email Marketing",
+        "Email Subscribed", "Subscribed to List",
+    ),
+    "Newsletter Unsubscribed": (
+        "Unsubscribed", "Unsubscribe", "Unsubscribed from Newsletter", "Unsubscribed from Email Marketing",
+        "Email Unsubscribed", "Unsubscribed from List",
+    ),
+    "Email Preferences Saved": ("Email Preferences Updated", "Preferences Saved"),
+    # Looking around
+    "Products Searched": ("Product Searched", "Searched", "Search"),
+    "Product List Viewed": ("Category Viewed", "Viewed Category", "Collection Viewed", "view_item_list"),
+    "Product List Filtered": (),
+    "Promotion Viewed": ("view_promotion",),
+    "Promotion Clicked": ("select_promotion",),
+    "Product Clicked": ("select_item",),
+    "Product Viewed": (
+        "Viewed Product", "Product View", "View Product", "Item Viewed", "Viewed Item", "view_item", "ViewContent",
+        "service_viewed",
+    ),
+    "Product View Timed": ("Product View Duration", "Product View Ended"),
+    "Product Shared": (),
+    "Product Reviewed": (),
+    # The cart
+    "Product Added": (
+        "Added to Cart", "Add to Cart", "Product Added to Cart", "Added Product to Cart", "Item Added",
+        "Item Added to Cart", "Added to Basket", "Add to Basket", "Product Added to Basket", "basket_addition",
+    ),
+    "Product Removed": (
+        "Removed from Cart", "Remove from Cart", "Product Removed from Cart", "Item Removed",
+        "Item Removed from Cart", "Removed from Basket", "Product Removed from Basket",
+    ),
+    "Wishlist Product Added to Cart": (),
+    "Cart Viewed": ("Viewed Cart", "View Cart", "Basket Viewed"),
+    "Cart Updated": ("cart_created", "Updated Cart", "Created Cart", "Cart Changed", "Basket Updated"),
+    "Cart Cleared": ("Cart Emptied", "Emptied Cart", "Cleared Cart", "Clear Cart", "Empty Cart", "Cart Deleted"),
+    "Cart Abandoned": ("Abandoned Cart", "Checkout Abandoned", "Abandoned Checkout", "booking_abandoned"),
+    "Cart Shared": (),
+    "Coupon Entered": (),
+    "Coupon Applied": (),
+    "Coupon Denied": (),
+    "Coupon Removed": (),
+    # The checkout and the order
+    "Checkout Started": (
+        "Started Checkout", "Begin Checkout", "Start Checkout", "Initiate Checkout", "Checkout Initiated",
+        "Checkout Created", "booking_started",
+    ),
+    "Checkout Step Viewed": (),
+    "Checkout Step Completed": ("booking_step_completed",),
+    "Payment Info Entered": ("add_payment_info",),
+    "Order Completed": (
+        "Placed Order", "Order Placed", "Completed Order", "Order Created", "Order Paid", "Purchase", "Purchased",
+        "Purchase Completed", "Completed Purchase", "Checkout Completed", "Completed Checkout",
+        "Transaction Completed", "service_booked", "booking_completed",
+    ),
+    "Order Updated": ("Updated Order",),
+    "Order Refunded": ("Refunded Order", "Refund", "Refund Created"),
+    "Order Cancelled": ("Order Canceled", "Cancelled Order", "Canceled Order"),
+    # Waiting for a product
+    "Back In Stock Requested": (
+        "Subscribed to Back in Stock", "Back In Stock Subscribed", "Back In Stock Subscription",
+        "Back In Stock Notification Requested", "Restock Requested", "Notify Me",
+    ),
+    "Product Added to Wishlist": (
+        "Added to Wishlist", "Add to Wishlist", "Added Product to Wishlist", "Product Watched", "Watchlist Added",
+        "Added to Watchlist", "Product Added to Watchlist",
+    ),
+    "Product Removed from Wishlist": (
+        "Removed from Wishlist", "Remove from Wishlist", "Product Unwatched", "Watchlist Removed",
+        "Removed from Watchlist", "Product Removed from Watchlist",
+    ),
+    # The catalogue
+    "Product Updated": (
+        "Product Created", "Product Changed", "Inventory Updated", "Stock Updated", "Inventory Level Updated",
+        "Price Dropped", "Price Drop", "Product Price Dropped", "Price Changed", "Price Updated",
+        "Product Price Updated",
+    ),
+    "Product Restocked": ("Back In Stock", "Product Back In Stock", "Restocked", "Item Restocked"),
+    "Product Out of Stock": ("Out of Stock", "Product Sold Out", "Sold Out"),
+    "Product Withdrawn": ("Product Discontinued", "Product Archived", "Product Deleted"),
+    # Our messages
+    "Email Opened": ("Opened Email", "Email Open"),
+    "Email Link Clicked": ("Clicked Email", "Email Clicked", "Email Click", "Email Link Click"),
+}  # fmt: skip
+"""Canonical name -> the other names understood. The 28 events of Segment's e-commerce spec v2 keep its spelling."""
+
+CATALOGUE = frozenset({"Product Updated", "Product Restocked", "Product Out of Stock", "Product Withdrawn"})
+"""Events that a shop's back office sends about its products; they belong to no customer."""
+
+
+def folded(name: str) -> str:
+    """Reduce a name to what tells it apart: its letters and digits in lower case."""
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
+
+
+_CANONICAL = {folded(name): canonical for canonical, others in ALIASES.items() for name in (canonical, *others)}
+
+
+def canonical(name: str) -> str | None:
+    """Return the name that an event name stands for, or None for a name nobody here knows."""
+    return _CANONICAL.get(folded(name))
+
+
+def is_catalogue(name: str) -> bool:
+    """Tell whether an event is about the catalogue, not about a customer."""
+    return canonical(name) in CATALOGUE

@@ -1,0 +1,1 @@
+"""Composition roots of the Temporal worker and of the router."""

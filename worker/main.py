@@ -1,0 +1,111 @@
+"""Composition roots: wire the Temporal worker, and the router, from the settings, and run until told to stop."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+import structlog
+from sqlalchemy.ext.asyncio import create_async_engine
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+import templates
+from activities.deliver import Deliver
+from activities.stock import ReleaseWave
+from adapters.channels.smtp import SmtpChannel
+from adapters.postgres.ledger import PostgresLedger
+from adapters.postgres.queue import CHANNEL
+from adapters.postgres.waitlist import PostgresWaitlist
+from adapters.rendering.renderer import TemplateRenderer
+from adapters.settings import Settings
+from adapters.temporal.client import check_search_attributes, connect
+from adapters.temporal.engine import Engine
+from domain.tokens import Signer
+from worker.router import Router
+from workflows.registry import WORKFLOWS
+
+log = structlog.get_logger("worker")
+
+_GRACE = timedelta(seconds=20)
+
+
+def now() -> datetime:
+    """Read the machine's clock: the one place where business time comes from it."""
+    return datetime.now(UTC)
+
+
+async def run_worker(settings: Settings) -> None:
+    """Run journeys and activities until SIGTERM or SIGINT; work under way is finished.
+
+    Raises:
+        ConfigurationError: The settings or the Temporal namespace cannot work.
+    """
+    client = await connect()
+    await check_search_attributes(client)
+    engine = create_async_engine(settings.sqlalchemy_url, pool_size=20, pool_pre_ping=True)
+    renderer = TemplateRenderer(Path(templates.__path__[0]), Signer(settings.signing_secrets()), settings.public_url)
+    async with SmtpChannel(settings.smtp_url, now) as channel:
+        deliver = Deliver(PostgresLedger(engine), renderer, channel, now)
+        waves = ReleaseWave(PostgresWaitlist(engine), Engine(client, settings.task_queue), now)
+        worker = Worker(
+            client,
+            task_queue=settings.task_queue,
+            workflows=WORKFLOWS,
+            activities=[deliver.deliver, waves.release],
+            graceful_shutdown_timeout=_GRACE,
+            max_concurrent_activities=50,
+        )
+        async with worker:
+            log.info("ready", task_queue=settings.task_queue)
+            await _told_to_stop().wait()
+    await engine.dispose()
+
+
+async def run_router(settings: Settings) -> None:
+    """Route events until SIGTERM or SIGINT; the batch under way is finished."""
+    engine = create_async_engine(settings.sqlalchemy_url, pool_size=20, pool_pre_ping=True)
+    router = Router(engine, Engine(await _patiently(), settings.task_queue), now)
+    stopping = _told_to_stop()
+    async with _listening(settings.psycopg_url, router):
+        log.info("ready")
+        await router.run(stopping)
+    await engine.dispose()
+
+
+async def _patiently() -> Client:
+    """Connect lazily: the router starts, and events wait, while Temporal is down."""
+    return await connect(lazy=True)
+
+
+def _told_to_stop() -> asyncio.Event:
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    return stopping
+
+
+@contextlib.asynccontextmanager
+async def _listening(url: str, router: Router) -> AsyncIterator[None]:
+    """Wake the router with every NOTIFY; while the database is away, its poll is enough."""
+    task = asyncio.create_task(_listen(url, router))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def _listen(url: str, router: Router) -> None:
+    while True:
+        with contextlib.suppress(psycopg.OperationalError):
+            async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+                await connection.execute(f"listen {CHANNEL}")  # a constant of ours
+                router.wake()
+                async for _ in connection.notifies():
+                    router.wake()
+        await asyncio.sleep(1)

@@ -1,0 +1,235 @@
+"""The router: turns stored events into state and Temporal commands, in order per customer.
+
+Events are spread over lanes by identity. A router owns a lane (advisory lock) while it drains it, so several
+routers share the work without doubling it, and the lane of one that dies is free at once. Every event goes
+through two commits: `applied` (state changed, commands kept with the event) and `routed` (commands carried out).
+A crash in between repeats the commands, and each of them may be repeated.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+from functools import partial
+from itertools import groupby
+from typing import Protocol
+from uuid import UUID
+
+import structlog
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from adapters.postgres import queue, runs
+from adapters.postgres.queue import Queued
+from adapters.postgres.routing import PlansByStore, route
+from domain.commands import Command
+from domain.errors import Unavailable
+from domain.ports import Clock
+
+log = structlog.get_logger("router")
+
+RETRIES = (timedelta(seconds=1), timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=2))
+"""When an event that fails by itself is tried again; after the last it is parked for an operator."""
+POLL = timedelta(seconds=1)
+"""The safety net under NOTIFY."""
+_BATCH = 200
+_LANES_AT_ONCE = 8
+_COMMANDS_AT_ONCE = 32
+_LONGEST_PAUSE_S = 5.0
+
+
+class Executor(Protocol):
+    """What carries out commands (adapters.temporal.engine.Engine)."""
+
+    async def execute(self, store_id: str, command: Command) -> bool:
+        """Carry out a command; False if its run is over. Raises Unavailable while Temporal is down."""
+        ...
+
+
+class Router:
+    """Route events until told to stop. It serves every store; each query below it is about one event's store."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        executor: Executor,
+        clock: Clock,
+        retries: Sequence[timedelta] = RETRIES,
+    ) -> None:
+        self._engine = engine
+        self._executor = executor
+        self._clock = clock
+        self._retries = retries
+        self._active: dict[int, asyncio.Task[None]] = {}
+        self._commands_at_once = asyncio.Semaphore(_COMMANDS_AT_ONCE)
+        self._pause_s = 0.0
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """Look for work now."""
+        self._wake.set()
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Route until `stopping` is set; batches under way are finished."""
+        while not stopping.is_set():
+            self._wake.clear()
+            try:
+                await self._hand_out_lanes()
+            except (DBAPIError, OSError) as error:
+                log.warning("database unavailable", error=type(error).__name__)
+                self._pause()
+            await self._rest(stopping)
+        await asyncio.gather(*self._active.values(), return_exceptions=True)
+
+    async def route_everything(self) -> None:
+        """Route what is due now and return; for tests and backtests."""
+        while True:
+            async with self._engine.connect() as connection:
+                lanes = await queue.waiting_lanes(connection, self._clock())
+            if not lanes:
+                return
+            for lane in lanes:
+                await self._drain(lane)
+
+    async def _hand_out_lanes(self) -> None:
+        async with self._engine.connect() as connection:
+            lanes = await queue.waiting_lanes(connection, self._clock())
+        for lane in lanes:
+            if lane not in self._active and len(self._active) < _LANES_AT_ONCE:
+                task = asyncio.create_task(self._drain_guarded(lane), name=f"lane-{lane}")
+                self._active[lane] = task
+                task.add_done_callback(partial(self._lane_left, lane))
+
+    def _lane_left(self, lane: int, _: asyncio.Task[None]) -> None:
+        self._active.pop(lane, None)
+        if not self._pause_s:
+            self._wake.set()
+
+    async def _rest(self, stopping: asyncio.Event) -> None:
+        """Wait for a notification, the poll, or the end of a pause; a stop cuts it short."""
+        woken = asyncio.create_task(self._wake.wait())
+        stopped = asyncio.create_task(stopping.wait())
+        try:
+            if self._pause_s:
+                await asyncio.wait([stopped], timeout=self._pause_s)
+            else:
+                timeout = POLL.total_seconds()
+                await asyncio.wait([woken, stopped], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            woken.cancel()
+            stopped.cancel()
+
+    def _pause(self) -> None:
+        self._pause_s = min(max(self._pause_s * 2, 0.2), _LONGEST_PAUSE_S)
+
+    async def _drain_guarded(self, lane: int) -> None:
+        try:
+            await self._drain(lane)
+            self._pause_s = 0.0
+        except Unavailable as error:
+            log.warning("events wait", because=str(error))
+            self._pause()
+        except (DBAPIError, OSError) as error:
+            log.warning("database unavailable", lane=lane, error=type(error).__name__)
+            self._pause()
+        except Exception:
+            log.exception("lane failed", lane=lane)
+            self._pause()
+
+    async def _drain(self, lane: int) -> None:
+        async with self._owned(lane) as connection:
+            if connection is None:
+                return
+            while batch := await queue.next_in_lane(connection, lane, _BATCH, self._clock()):
+                await connection.commit()
+                applied = await self._apply(batch)
+                await self._carry_out(applied)
+
+    @contextlib.asynccontextmanager
+    async def _owned(self, lane: int) -> AsyncIterator[AsyncConnection | None]:
+        """Own a lane for the block; None if another router has it."""
+        async with self._engine.connect() as connection:
+            if not await queue.take_lane(connection, lane):
+                yield None
+                return
+            try:
+                yield connection
+            finally:
+                await connection.rollback()
+                await queue.leave_lane(connection, lane)
+
+    async def _apply(self, batch: Sequence[Queued]) -> list[Queued]:
+        """Apply the pending events of a batch in one transaction; if that fails, one by one to find the culprit."""
+        try:
+            return await self._apply_together(batch)
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise
+        except Exception as error:  # noqa: BLE001 - whatever one event does, the others go on
+            log.debug("batch failed", error=type(error).__name__)
+        done: list[Queued] = []
+        for queued in batch:
+            try:
+                done += await self._apply_together([queued])
+            except OperationalError:
+                raise  # the database's trouble, not the event's
+            except Exception as error:  # noqa: BLE001
+                await self._failed(queued, error)
+        return done
+
+    async def _apply_together(self, batch: Sequence[Queued]) -> list[Queued]:
+        now = self._clock()
+        plans: PlansByStore = {}
+        done: list[Queued] = []
+        async with self._engine.begin() as connection:
+            todo: dict[UUID, Sequence[Command]] = {}
+            for queued in batch:
+                if queued.commands is None:
+                    commands = await route(connection, queued.event, now, plans)
+                    todo[queued.event.id] = commands
+                    done.append(queued.model_copy(update={"commands": tuple(commands)}))
+                else:
+                    done.append(queued)
+            await queue.mark_applied(connection, todo)
+        return [queued for queued in done if queued.commands]
+
+    async def _carry_out(self, applied: Sequence[Queued]) -> None:
+        """Carry out the commands: one identity's in order, different identities' side by side."""
+        by_identity = sorted(applied, key=lambda q: (q.event.store_id, q.event.who.lane, q.event.id))
+        groups = [list(g) for _, g in groupby(by_identity, key=lambda q: (q.event.store_id, q.event.who.lane))]
+        outcomes = await asyncio.gather(*(self._carry_out_in_order(group) for group in groups), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def _carry_out_in_order(self, group: Sequence[Queued]) -> None:
+        for queued in group:
+            try:
+                await self._execute(queued)
+            except (Unavailable, DBAPIError):
+                raise
+            except Exception as error:  # noqa: BLE001 - parked with its error, never blocking another customer
+                await self._failed(queued, error)
+                return
+
+    async def _execute(self, queued: Queued) -> None:
+        store_id = queued.event.store_id
+        for command in queued.commands or ():
+            async with self._commands_at_once:
+                alive = await self._executor.execute(store_id, command)
+            if not alive:
+                async with self._engine.begin() as connection:
+                    await runs.end_gone(connection, store_id, command, self._clock())
+        async with self._engine.begin() as connection:
+            await queue.mark_routed(connection, [queued.event.id])
+
+    async def _failed(self, queued: Queued, error: Exception) -> None:
+        """Note a failure of the event itself; after the last retry it is parked."""
+        retry_at = None
+        if queued.attempts < len(self._retries):
+            retry_at = self._clock() + self._retries[queued.attempts]
+        # The message of an exception may quote the event, so only its type is logged; the row keeps the rest.
+        log.error("event failed", event=str(queued.event.id), error=type(error).__name__, parked=retry_at is None)
+        async with self._engine.begin() as connection:
+            description = f"{type(error).__name__}: {error}"
+            await queue.mark_failed(connection, queued.event.id, description, retry_at)
