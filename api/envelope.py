@@ -104,37 +104,19 @@ def address(value: object) -> str | None:
 
 def _check_storable(raw: Mapping[str, Any]) -> None:
     """Refuse what JSON has no number for and what Postgres cannot keep, naming the path."""
-    for path, depth, value in _walk(raw):
-        if depth > _MAX_DEPTH:
-            raise InvalidEvent(path, f"is nested deeper than {_MAX_DEPTH} levels")
-        if isinstance(value, str):
-            _check_text(path, value)
-        elif isinstance(value, float) and not math.isfinite(value):
-            raise InvalidEvent(path, "must be a finite number of at most 300 digits")
-
-
-def _walk(raw: Mapping[str, Any]) -> Iterator[tuple[str, int, object]]:
-    """Yield every value (and key) below an object with its path and depth, without recursion."""
     todo: list[tuple[str, int, object]] = [("", 0, raw)]
     while todo:
         path, depth, value = todo.pop()
-        yield path, depth, value
-        if depth > _MAX_DEPTH:
-            continue
-        if isinstance(value, Mapping):
-            for key, inner in value.items():
-                shown = f"{path}.{key[:50]}" if path else key[:50]
-                yield "a name in " + (path or "the event"), depth, key
-                todo.append((shown, depth + 1, inner))
-        elif isinstance(value, list):
-            todo.extend((f"{path}[{position}]", depth + 1, inner) for position, inner in enumerate(value))
-
-
-def _check_text(path: str, value: str) -> None:
-    if "\0" in value:
-        raise InvalidEvent(path, "must not contain the NUL character")
-    if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
-        raise InvalidEvent(path, "must not contain half of a surrogate pair")
+        if isinstance(value, dict | list):
+            if depth > _MAX_DEPTH:
+                raise InvalidEvent(path, f"is nested deeper than {_MAX_DEPTH} levels")
+            for name, inner in value.items() if isinstance(value, dict) else _numbered(value):
+                _check_text(f"a name in {path or 'the event'}", name)
+                todo.append((f"{path}{name[:50]}" if not path or name[0] == "[" else f"{path}.{name[:50]}", depth + 1, inner))
+        elif isinstance(value, str):
+            _check_text(path, value)
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise InvalidEvent(path, "must be a finite number of at most 300 digits")
 
 
 def _type(raw: Mapping[str, Any]) -> EventType:

@@ -4,8 +4,9 @@
 takes an answer without them for a broken connection and repeats for minutes what can never succeed.
 """
 
+import traceback
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request
@@ -128,43 +129,34 @@ class Unforeseen:
         except Exception as error:
             if begun or scope["type"] != "http":
                 raise
-            _log.exception("a request failed", error=type(error).__name__, path=scope["path"])
+            # Where it broke and what broke, but neither message nor path nor values: they may be personal data.
+            trace = "".join(traceback.format_tb(error.__traceback__))
+            _log.error("a request failed", error=type(error).__name__, trace=trace)
             answer = rejected(500, [Problem(field="request", message="failed on our side; send it again later")])
             await answer(scope, receive, send)
 
 
-class _Documented:
-    """The error answers as OpenAPI describes them."""
-
-    EXAMPLES: ClassVar[dict[int, tuple[str, list[dict[str, Any]]]]] = {
-        400: (
-            "A rule was broken; sending it again cannot help.",
-            [{"index": 1, "field": "event", "message": "is missing"}],
-        ),
-        401: ("No valid key.", [{"field": "authorization", "message": "the key is missing, unknown or revoked"}]),
-        404: ("There is no such thing in this store.", [{"field": "request", "message": "there is no such customer"}]),
-        413: ("Larger than allowed.", [{"field": "body", "message": "must not be larger than 32 KB"}]),
-        415: (
-            "Packed with something other than gzip.",
-            [{"field": "content-encoding", "message": "send it plain or as gzip"}],
-        ),
-        429: (
-            "Too much at once; send it again after `Retry-After` seconds.",
-            [{"field": "request", "message": "send this one again later"}],
-        ),
-        503: (
-            "A part that is needed is down; send it again after `Retry-After` seconds.",
-            [{"field": "request", "message": "send it again"}],
-        ),
-    }
+_DESCRIPTIONS = {
+    400: ("A rule was broken; sending it again cannot help.", "event", "is missing"),
+    401: ("No valid key.", "authorization", "The key is missing, unknown, revoked or of the wrong kind."),
+    404: ("There is no such thing in this store.", "request", "there is no such customer"),
+    413: ("Larger than allowed.", "body", "must not be larger than 32 KB"),
+    415: ("Packed with something other than gzip.", "content-encoding", "send it plain or as gzip"),
+    429: ("Too much at once; send it again after `Retry-After` seconds.", "request", "send this one again later"),
+    503: ("A part is down; send it again after `Retry-After` seconds.", "request", "send it again"),
+}
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Describe error answers for OpenAPI."""
-    described: dict[int | str, dict[str, Any]] = {}
+    # A default keeps the framework from describing its own 422, which we never send.
+    described: dict[int | str, dict[str, Any]] = {
+        "default": {"model": Rejected, "description": "Any other error; 5xx is worth sending again."}
+    }
     for status in statuses:
-        description, errors = _Documented.EXAMPLES[status]
-        example = {"success": False, "code": _CODES[status], "message": errors[0]["message"], "errors": errors}
+        description, field, message = _DESCRIPTIONS[status]
+        problems = [{"field": field, "message": message}]
+        example = {"success": False, "code": _CODES[status], "message": f"{field}: {message}", "errors": problems}
         described[status] = {
             "model": Rejected,
             "description": description,

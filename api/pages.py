@@ -10,10 +10,11 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Annotated, Any
 
 import structlog
-from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
 from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
 from uuid_utils.compat import uuid7
 
 from adapters.postgres import links
@@ -39,7 +40,20 @@ _KINDS = {
     "Email Preferences Saved": "preferences",
 }
 
-Token = Annotated[str, Query(description="The signed token of the link, as it stands in the message.")]
+_HTML: dict[str, Any] = {"content": {"text/html": {}}}
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    400: {"description": "The link is not one of ours, or was made for something else.", **_HTML},
+    404: {"description": "What the link belongs to is no longer kept.", **_HTML},
+    503: {"description": "Nothing can be looked up or saved now; send it again after `Retry-After` seconds.", **_HTML},
+}
+
+Token = Annotated[
+    str,
+    Query(
+        description="The signed token of the link, as it stands in the message.",
+        examples=["AwAAAZvAJlh0cUeSpQ1vN3mBPmYwZs1iV9sQkq0yF4xjR2w"],
+    ),
+]
 
 
 class PageRoute(APIRoute):
@@ -75,7 +89,9 @@ async def email_open(request: Request, services: Wired, token: Token = "") -> Re
     return Response(_PIXEL, media_type="image/gif", headers=_UNCACHED)
 
 
-@router.get("/track/email-click", status_code=302, response_class=RedirectResponse)
+@router.get(
+    "/track/email-click", status_code=302, response_class=RedirectResponse, response_model=None, responses=_PROBLEMS
+)
 @router.head("/track/email-click", include_in_schema=False)
 async def email_click(request: Request, services: Wired, token: Token = "") -> Response:
     """Redirect to the shop's URL behind a link: one that stands in the message, and no other."""
@@ -92,7 +108,7 @@ async def email_click(request: Request, services: Wired, token: Token = "") -> R
     return RedirectResponse(url, status_code=302, headers=_UNCACHED)
 
 
-@router.get("/unsubscribe", response_class=HTMLResponse)
+@router.get("/unsubscribe", response_class=HTMLResponse, responses=_PROBLEMS)
 @router.head("/unsubscribe", include_in_schema=False)
 async def ask_to_unsubscribe(services: Wired, token: Token = "") -> Response:
     """Show one button. A GET changes nothing, because mail scanners follow every link."""
@@ -100,7 +116,7 @@ async def ask_to_unsubscribe(services: Wired, token: Token = "") -> Response:
     return page("unsubscribe.html", mail=mail, token=token, preferences=_preferences_token(services, mail))
 
 
-@router.post("/unsubscribe", response_class=HTMLResponse)
+@router.post("/unsubscribe", response_class=HTMLResponse, responses=_PROBLEMS)
 async def unsubscribe(request: Request, services: Wired, token: Token = "") -> Response:
     """Unsubscribe at once: from the page's button, or by a mail program's one-click POST (RFC 8058)."""
     mail, _ = await _mail(services, token, Purpose.UNSUBSCRIBE)
@@ -111,7 +127,7 @@ async def unsubscribe(request: Request, services: Wired, token: Token = "") -> R
     return await _unsubscribed(request, services, mail, "one_click" if one_click else "unsubscribe_page")
 
 
-@router.get("/preferences", response_class=HTMLResponse)
+@router.get("/preferences", response_class=HTMLResponse, responses=_PROBLEMS)
 @router.head("/preferences", include_in_schema=False)
 async def show_preferences(services: Wired, token: Token = "") -> Response:
     """Show which topics the customer gets."""
@@ -121,7 +137,7 @@ async def show_preferences(services: Wired, token: Token = "") -> Response:
     return page("preferences.html", mail=mail, token=token, wanted=wanted, saved=False)
 
 
-@router.post("/preferences", response_class=HTMLResponse)
+@router.post("/preferences", response_class=HTMLResponse, responses=_PROBLEMS)
 async def save_preferences(request: Request, services: Wired, token: Token = "") -> Response:
     """Save the topics that are ticked; consent to a topic that is not ticked is withdrawn."""
     mail, _ = await _mail(services, token, Purpose.PREFERENCES)

@@ -4,10 +4,17 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
+from api.errors import documented
+
 router = APIRouter(tags=["tracking"])
 
 
-@router.get("/sourceConfig", summary="Settings for RudderStack's browser SDK", operation_id="sourceConfig")
+@router.get(
+    "/sourceConfig",
+    summary="Settings for RudderStack's browser SDK",
+    operation_id="sourceConfig",
+    responses=documented(),
+)
 @router.get("/sourceConfig/", include_in_schema=False)
 async def source_config(write_key: Annotated[str, Query(alias="writeKey")] = "") -> dict[str, Any]:
     """Answer what `rudderanalytics.load(writeKey, dataPlaneUrl, {configUrl})` needs."""
@@ -26,7 +33,12 @@ async def source_config(write_key: Annotated[str, Query(alias="writeKey")] = "")
     }
 
 
-@router.get("/v1/projects/{key}/settings", summary="Settings for Segment's browser SDK", operation_id="projectSettings")
+@router.get(
+    "/v1/projects/{key}/settings",
+    summary="Settings for Segment's browser SDK",
+    operation_id="projectSettings",
+    responses=documented(),
+)
 async def project_settings(key: str, request: Request) -> dict[str, Any]:
     """Answer what `AnalyticsBrowser.load({writeKey, cdnURL})` needs: send everything here, in `/v1/t` form."""
     here = request.base_url

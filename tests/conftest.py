@@ -1,7 +1,8 @@
-"""A real Postgres for every test that needs one: one server, one migrated template, a fresh copy per test."""
+"""A real Postgres for every test that needs one: one server, one migrated database, emptied before each test."""
 
 import os
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -14,9 +15,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from adapters.postgres.engine import create_engine
 from adapters.postgres.migrations import upgrade
 from adapters.postgres.stores import KeyStore
+from adapters.postgres.tables import metadata
 from adapters.settings import Settings
 from cli.stack.postgres import LocalPostgres
 from domain.message import StoreCard
+
+_CUT_OFF = """
+    select pg_terminate_backend(pid) from pg_stat_activity
+    where datname = current_database() and pid <> pg_backend_pid()
+"""
 
 
 class SteppedClock:
@@ -60,17 +67,31 @@ def template(database_url: str) -> Iterator[str]:
     name = f"template_{uuid4().hex}"
     _execute(database_url, f"create database {name}")
     upgrade(_url(database_url, name))
+    _create_missing(_url(database_url, name))
     yield name
     _execute(database_url, f"drop database {name} with (force)")
 
 
 @pytest.fixture
-def database(database_url: str, template: str) -> Iterator[str]:
-    """The URL of a fresh, migrated database."""
-    name = f"test_{uuid4().hex}"
-    _execute(database_url, f"create database {name} template {template}")
-    yield _url(database_url, name)
-    _execute(database_url, f"drop database {name} with (force)")
+def fresh_database(database_url: str, template: str) -> Iterator[str]:
+    """The URL of a database of the test's own, for tests that change tables or stop the server's work."""
+    with _copy(database_url, template) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def shared_database(database_url: str, template: str) -> Iterator[str]:
+    """The URL of the database that the tests of this process use one after the other."""
+    with _copy(database_url, template) as url:
+        yield url
+
+
+@pytest.fixture
+def database(shared_database: str) -> str:
+    """The URL of a migrated, empty database; whatever an earlier test left connected is cut off."""
+    tables = "; ".join(f"delete from {table.name}" for table in reversed(metadata.sorted_tables))  # noqa: S608
+    _execute(shared_database, f"{_CUT_OFF}; {tables}")
+    return shared_database
 
 
 @pytest.fixture
@@ -111,6 +132,14 @@ async def store(engine: AsyncEngine, clock: SteppedClock) -> Shop:
     return Shop(store_id="mugs", write_key=write.secret, admin_key=admin.secret)
 
 
+@contextmanager
+def _copy(server: str, template: str) -> Iterator[str]:
+    name = f"test_{uuid4().hex}"
+    _execute(server, f"create database {name} template {template}")
+    yield _url(server, name)
+    _execute(server, f"drop database {name} with (force)")
+
+
 def _url(server: str, database: str) -> str:
     parts = conninfo_to_dict(server)
     login = f"{parts.get('user', 'postgres')}:{parts.get('password', '')}@{parts.get('host')}:{parts.get('port', 5432)}"
@@ -120,3 +149,11 @@ def _url(server: str, database: str) -> str:
 def _execute(url: str, statement: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(statement)
+
+
+def _create_missing(url: str) -> None:
+    from sqlalchemy import create_engine as sync_engine
+
+    engine = sync_engine("postgresql+psycopg://" + url.partition("://")[2])
+    metadata.create_all(engine)
+    engine.dispose()

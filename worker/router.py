@@ -228,8 +228,8 @@ class Router:
         retry_at = None
         if queued.attempts < len(self._retries):
             retry_at = self._clock() + self._retries[queued.attempts]
-        # The message of an exception may quote the event, so only its type is logged; the row keeps the rest.
-        log.error("event failed", event=str(queued.event.id), error=type(error).__name__, parked=retry_at is None)
         async with self._engine.begin() as connection:
             description = f"{type(error).__name__}: {error}"
             await queue.mark_failed(connection, queued.event.id, description, retry_at)
+        # The message of an exception may quote the event, so only its type is logged; the row keeps the rest.
+        log.error("event failed", event_id=str(queued.event.id), error=type(error).__name__, parked=retry_at is None)

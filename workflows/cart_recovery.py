@@ -42,6 +42,7 @@ class CartRecovery(Journey):
         only makes the first `send` wait: twenty changes cost no signal and one timer.
         """
         with self.until_exit(entry):
+            await self.wait_until(entry.since + entry.plan.quiet, summary="until the cart is quiet")
             for reminder in entry.plan.steps:
                 await self.wait(reminder.delay, summary=f"before {reminder.name}")
                 await self.send(reminder, CartQuiet(quiet=entry.plan.quiet))

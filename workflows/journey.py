@@ -10,26 +10,20 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy, SearchAttributeKey, SearchAttributePair
-from temporalio.exceptions import ActivityError
+from temporalio.common import SearchAttributeKey, SearchAttributePair
 
 with workflow.unsafe.imports_passed_through():
-    from activities.deliver import Deliver
     from domain.commands import EndRun, JoinRun, RestartRun
     from domain.delivery import Condition, Delivery, Result, Slot
     from domain.facts import Fact
     from domain.plans import Step
     from domain.runs import Entry, Outcome
 from workflows.rules import Rules
+from workflows.sending import deliver
 from workflows.timeline import Timeline
 
 CUSTOMER_ID = SearchAttributeKey.for_keyword("CustomerId")
 JOURNEY_OUTCOME = SearchAttributeKey.for_keyword("JourneyOutcome")
-
-# 1, 2, 4, 8, 16, 32 s, then slower, for a day (requirements/3, error handling); each attempt asks the gate again.
-_RETRY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=15))
-_A_DAY = timedelta(hours=24)
-_ONE_ATTEMPT = timedelta(minutes=2)
 
 
 class _Exited(Exception):  # noqa: N818 - a jump, not a fault; it never leaves `until_exit`
@@ -52,7 +46,6 @@ class Journey(Rules):
         self._entry = entry
         self._timeline.happened("began", f"with plan {entry.plan_version}")
         try:
-            self._leave_if_exiting()
             yield
             self.exit(Outcome.COMPLETED, because="all steps done")
         except _Exited:
@@ -69,6 +62,7 @@ class Journey(Rules):
 
     async def wait(self, delay: timedelta, *, summary: str) -> None:
         """Wait; an exit ends the wait at once and leaves the block."""
+        self._leave_if_exiting()
         if delay > timedelta(0):
             await self.wait_for(lambda: False, at_most=delay, summary=summary)
 
@@ -96,7 +90,9 @@ class Journey(Rules):
             last=step.name == entry.plan.steps[-1].name, again_if_stale=again_if_stale,
         )  # fmt: skip
         while True:
-            delivery = await self._deliver(slot)
+            self._leave_if_exiting()
+            if (delivery := await deliver(slot, lambda: self._exiting)) is None:
+                raise _Exited
             self._timeline.happened(step.name, f"{delivery.result}: {delivery.because}")
             if delivery.result is Result.EXITED:
                 self.leave(delivery.outcome or Outcome.COMPLETED, because=delivery.because)
@@ -141,18 +137,3 @@ class Journey(Rules):
     def _leave_if_exiting(self) -> None:
         if self._exiting:
             raise _Exited
-
-    async def _deliver(self, slot: Slot) -> Delivery:
-        handle = workflow.start_activity_method(
-            Deliver.deliver, slot, summary=f"{slot.step.name}: {slot.step.template} by e-mail",
-            start_to_close_timeout=_ONE_ATTEMPT, schedule_to_close_timeout=_A_DAY, retry_policy=_RETRY,
-        )  # fmt: skip
-        # A provider that is down keeps the activity retrying for hours; an exit does not wait for it.
-        await workflow.wait_condition(lambda: handle.done() or self._exiting)
-        if not handle.done():
-            handle.cancel()
-            raise _Exited
-        try:
-            return await handle
-        except ActivityError:
-            return Delivery(result=Result.FAILED, because="the provider could not be reached for a day")

@@ -19,7 +19,7 @@ _FOR_MACHINES = frozenset({"message-id", "list-unsubscribe", "list-unsubscribe-p
 
 
 class WirePolicy(EmailPolicy):
-    """Fold headers for people at 78 columns, and leave headers for machines in one line.
+    """Fold headers for people at 76 columns, and leave headers for machines in one line.
 
     The standard policy turns a `List-Unsubscribe` URL that is too long to fold into an encoded word, which no mail
     program follows; a wide policy for all headers would write encoded words longer than RFC 2047 allows.
@@ -30,6 +30,10 @@ class WirePolicy(EmailPolicy):
         if name.lower() in _FOR_MACHINES:
             return _UNFOLDED.fold_binary(name, value)
         return super().fold_binary(name, value)
+
+
+# The same width folds bodies, and quoted-printable ends at 76 (RFC 2045 §6.7), not at the library's 78.
+_WIRE = WirePolicy(linesep="\r\n", max_line_length=76)
 
 
 class Envelope(Value):
@@ -74,7 +78,7 @@ def wire(letter: Letter, date: datetime) -> bytes:
         ChannelUnavailable: The store's own address is.
     """
     between = envelope(letter)
-    mail = EmailMessage(policy=WirePolicy(linesep="\r\n", utf8=between.utf8))
+    mail = EmailMessage(policy=_WIRE.clone(utf8=between.utf8))
     mail["From"] = _mailbox(letter.sender_name, between.sender)
     mail["To"] = _mailbox(letter.to_name, between.recipient)
     mail["Subject"] = _one_line(letter.subject)

@@ -205,7 +205,7 @@ class _Connection:
             await self._client.mail(between.sender, options=["SMTPUTF8"] if between.utf8 else [], encoding=encoding)
         except aiosmtplib.SMTPResponseException as problem:
             self._raise_if_closing(problem.code, problem.message)
-            raise ChannelUnavailable(f"sender not accepted: {_words(problem)}") from problem
+            raise ChannelUnavailable(f"sender not accepted: {problem.code} {_words(problem)}") from problem
         try:
             await self._client.rcpt(between.recipient, encoding=encoding)
         except aiosmtplib.SMTPResponseException as problem:

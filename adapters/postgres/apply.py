@@ -167,9 +167,20 @@ async def _unsubscribed(on: Applying, fact: Unsubscribed) -> list[Derived]:
     source, ip = fact.source, fact.ip
     await _record_consent(on, fact.channel, Topic.MARKETING, granted=False, source=source, ip=ip, at=fact.at)
     address = await on.connection.scalar(select(_address(on)))
-    if address is not None:
-        key = {"channel": fact.channel, "address": address, "reason": "unsubscribed"}
-        await on.put(suppressions, key, {"at": fact.at})
+    # The ledger knows whether the customer has asked for mail again since; a late unsubscribe does not undo that.
+    asked_again = await on.connection.scalar(
+        select(func.count())
+        .select_from(consents)
+        .where(consents.c.store_id == on.store_id, consents.c.customer_id == on.customer_id)
+        .where(consents.c.channel == fact.channel, consents.c.granted, consents.c.at > fact.at)
+        .where(consents.c.topic.in_([Topic.MARKETING, Topic.NEWSLETTER]))
+    )
+    if address is not None and not asked_again:
+        row = {"store_id": on.store_id, "channel": fact.channel, "address": address, "at": fact.at}
+        key = [suppressions.c[name] for name in ("store_id", "channel", "address", "reason")]
+        statement = upsert(suppressions).values(**row, reason="unsubscribed")
+        newest = {"at": func.greatest(suppressions.c.at, fact.at)}
+        await on.connection.execute(statement.on_conflict_do_update(index_elements=key, set_=newest))
     return []
 
 

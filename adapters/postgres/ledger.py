@@ -39,7 +39,7 @@ from domain.ports import Claim
 from domain.runs import Outcome
 from domain.vocabulary import canonical
 
-_FORBIDDING = {"Order Completed", "Order Updated", "Unsubscribed", "Email Preferences Saved"}
+_FORBIDDING = {"Order Completed", "Order Updated", "Newsletter Unsubscribed", "Email Preferences Saved"}
 _POLLS, _POLL_S = 60, 0.05
 _ALREADY = {Result.SENT, Result.BOUNCED, Result.FAILED, Result.UNKNOWN}
 """Results after which a slot is never sent again; a withheld one is decided anew when it asks again."""
@@ -124,7 +124,10 @@ async def _has_unapplied_events(connection: AsyncConnection, store_id: str, cust
     ).all()
     column = {"user": events.c.user_id, "anonymous": events.c.anonymous_id, "email": events.c.email}
     mine = [column[row.kind] == row.value for row in known]
-    mine.append(events.c.customer_id == customer.customer_id)
+    merged = select(customers.c.customer_id).where(
+        customers.c.store_id == store_id, customers.c.merged_into == customer.customer_id
+    )
+    mine += [events.c.customer_id == customer.customer_id, events.c.customer_id.in_(merged)]
     if customer.email is not None:
         mine.append(events.c.email == customer.email)
     unapplied = and_(events.c.state.in_(["pending", "parked"]), events.c.commands.is_(None))

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from sqlalchemy import insert, select
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.postgres.tables import plans
@@ -15,7 +16,7 @@ async def current(connection: AsyncConnection, store_id: str) -> dict[str, Pinne
     newest = (
         select(plans.c.journey, plans.c.version, plans.c.plan)
         .where(plans.c.store_id == store_id)
-        .distinct(plans.c.journey)
+        .ext(distinct_on(plans.c.journey))
         .order_by(plans.c.journey, plans.c.version.desc())
     )
     rows = (await connection.execute(newest)).all()

@@ -32,7 +32,8 @@ async def route(connection: AsyncConnection, event: Event, now: datetime, read: 
     understood = facts(event)
     owed: list[Command] = []
     customer_id: UUID | None = None
-    if any(fact.about_customer for fact in understood):
+    # An event that says nothing else may still say that a browser is a customer's; the catalogue's never does.
+    if any(fact.about_customer for fact in understood) or (not understood and _names_two(event)):
         previous = next((fact.previous_id for fact in understood if isinstance(fact, IdentitiesJoined)), None)
         before = await _runs_before(connection, event, previous, now) if previous or _names_two(event) else []
         resolved = await identities.resolve(connection, event.store_id, event.who, now, previous)
@@ -119,9 +120,12 @@ async def _rejoin(
     """Make the runs of the joined customers one set: one run per journey and product remains, the oldest."""
     state = await snapshot(connection, event, customer_id, now, read)
     kept: dict[tuple[str, str | None], RunState] = {}
-    owed: list[Command] = []
+    owed = _already_bought(state)
+    over = {command.run_id for command in owed}
     was = {run.run_id: run.customer_id for run in before}
     for run in state.open_runs:
+        if run.run_id in over:
+            continue
         key = (run.journey, run.product_id)
         if key in kept:
             owed.append(EndRun(run_id=run.run_id, workflow_id=run.workflow_id, outcome=Outcome.MERGED))
@@ -129,11 +133,10 @@ async def _rejoin(
         kept[key] = run
         if was.get(run.run_id, customer_id) != customer_id:
             owed.append(JoinRun(run_id=run.run_id, workflow_id=run.workflow_id, customer_id=customer_id))
-    owed += _already_bought(state)
     return await runs.write_down(connection, event.store_id, owed, now)
 
 
-def _already_bought(state: Snapshot) -> list[Command]:
+def _already_bought(state: Snapshot) -> list[SignalRun | EndRun | JoinRun]:
     """End the runs that the other identity's order would have ended."""
     if state.last_order_at is None:
         return []

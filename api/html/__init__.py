@@ -25,7 +25,7 @@ TOPICS: dict[Topic, tuple[str, str]] = {
 
 _LATER = (
     "Please try again in a minute",
-    "Something on our side is not working right now, so your choice may not have been saved.",
+    "Something on our side is not working right now, so we cannot be sure that this went through.",
     "Wait a minute, then follow the link in the email again.",
 )
 _GONE = (

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from domain.plans import PLANS, Plan
 from domain.values import Value
 
-DAY = timedelta(seconds=0.75)
+DAY = timedelta(seconds=0.6)
 """How long a day of the shop takes in the demo."""
 FLOOR = timedelta(seconds=1.5)
 """A wait that is not zero takes at least this long: an hour would be over before a busy machine notices."""

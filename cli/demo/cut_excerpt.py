@@ -21,7 +21,7 @@ MOST_ROWS = 6
 """Rows kept of each invoice, from its first."""
 MOST_ORDERS_EACH = 5
 """Customers with more orders than this in the window are resellers, not shoppers; they are left out."""
-RETURNERS, REPEATERS, ONE_TIMERS = 22, 58, 130
+RETURNERS, REPEATERS, ONE_TIMERS = 20, 45, 140
 """How many customers with a credit note, with several orders, and with one order are kept."""
 
 

@@ -19,12 +19,14 @@ SHOP_URL = "https://shop.example"
 CURRENCY = "GBP"
 MINUTE, HOUR = 1 / 1440, 1 / 24
 
-CONSENT = 0.85
+CONSENT = 0.7
 """Share of the customers who take the newsletter."""
 SIGN_UPS = 0.55
 """Share who make an account some days before their first order; the others check out as guests."""
 ANONYMOUS = 0.4
 """Share of those whose first visit is remembered from before they told us who they are."""
+LOOKED_AROUND = 0.4
+"""Share of the orders before which somebody was seen looking at the goods."""
 CARTS_BOUGHT_AT_ONCE, CARTS_BOUGHT_LATER = 0.1, 0.2
 """Shares of the orders before which a cart is seen: minutes before, and days before."""
 CARTS_NEVER_BOUGHT = 0.25
@@ -110,14 +112,14 @@ class _Shop:
         if signs_up:
             self._track(at + MINUTE, who, "Signed Up", {"type": "account"})
         if self._chance(CONSENT):
-            source = "sign-up" if signs_up else "checkout"
-            self._track(at + 2 * MINUTE, who, "Newsletter Subscribed", {"source": source})
+            source, asked = ("sign-up", at) if signs_up else ("checkout", ordered)
+            self._track(asked + 2 * MINUTE, who, "Newsletter Subscribed", {"source": source})
 
     def _shop_for(self, order: Invoice) -> None:
         """Look at some of what will be bought, and sometimes fill a cart: minutes or days before buying it."""
         ordered = self._day(order.at)
         who = {"userId": order.customer}
-        for row in self._some(order.goods, 2):
+        for row in self._some(order.goods, 2) if self._chance(LOOKED_AROUND) else ():
             self._view(ordered - self._random.uniform(25, 60) * MINUTE, who, row)
         drawn = self._random.random()
         if drawn < CARTS_BOUGHT_AT_ONCE:
@@ -137,7 +139,7 @@ class _Shop:
     def _fill_cart(self, at: float, order: Invoice, customer: str | None = None) -> None:
         """Put the first goods of an order into a cart, one by one, and start the checkout."""
         who = {"userId": customer or order.customer}
-        rows = order.goods[:3]
+        rows = order.goods[:2]
         for number, row in enumerate(rows):
             self._track(at + number * 2 * MINUTE, who, "Product Added", _product(row) | {"currency": CURRENCY})
         checkout = {"checkout_url": f"{SHOP_URL}/checkout", "products": [_product(row) for row in rows]}

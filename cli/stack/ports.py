@@ -40,6 +40,11 @@ def reserve(port: int, flag: str) -> int:
     return port
 
 
+def url(port: int) -> str:
+    """Return the web address of a port of this machine."""
+    return f"http://{HOST}:{port}"
+
+
 def answers(port: int) -> bool:
     """Tell whether somebody accepts connections on a port of this machine."""
     with socket.socket() as client:

@@ -50,6 +50,8 @@ class LocalPostgres:
         durable: False for tests: data may be lost when the machine (not the server) crashes.
     """
 
+    name = "postgres"
+
     def __init__(self, data_dir: Path, port: int | None = None, durable: bool = True) -> None:
         self.data_dir = data_dir.absolute()
         self.port = port or ports.free()
@@ -76,7 +78,6 @@ class LocalPostgres:
 
     @property
     def pid(self) -> int | None:
-        """The process id, None when it is not running."""
         return self._child.pid if self._child else None
 
     def start(self) -> None:
@@ -86,9 +87,11 @@ class LocalPostgres:
             ConfigurationError: The data directory is in use or not ours.
             Unavailable: The server did not start; carries the end of its log.
         """
+        if self.pid is not None:
+            return
         try:
             self.data_dir.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(self.data_dir / "lock")
+            self._lock = locked(self.data_dir / "lock")
             self._start()
         except BaseException as problem:
             self.stop()
@@ -98,16 +101,16 @@ class LocalPostgres:
             raise
 
     def stop(self) -> None:
-        """Stop the server; every committed transaction is on disk."""
         if self._child:
             self._child.stop()
         if self._lock:
             self._lock.close()
 
     def kill(self) -> None:
-        """End the server as a crash would."""
         if self._child:
             self._child.kill()
+        if self._lock:
+            self._lock.close()
 
     def erase(self) -> None:
         """Delete the data of a stopped server, wherever it lives."""
@@ -116,11 +119,6 @@ class LocalPostgres:
         shutil.rmtree(cluster, ignore_errors=True)
 
     def check(self) -> None:
-        """Make sure that the server still runs.
-
-        Raises:
-            Unavailable: It ended by itself.
-        """
         if self._child:
             self._child.check()
 
@@ -148,6 +146,7 @@ class LocalPostgres:
                 argv=[binaries / "postgres", "-D", cluster, *(part for option in options for part in ("-c", option))],
                 env=_ENV,
                 log=self.data_dir / "postgres.log",
+                ready=lambda: _status(cluster)[1] == "ready",
                 stop_signal=signal.SIGINT,  # Postgres calls it a fast shutdown: clients are disconnected
                 orphan_signal=signal.SIGINT,
                 grace=20.0,
@@ -156,7 +155,6 @@ class LocalPostgres:
             )
         )
         self._child.start()
-        self._child.wait_until(lambda: _status(cluster)[1] == "ready", timeout=60.0)
         with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
             found = connection.execute("select 1 from pg_database where datname = %s", [DATABASE]).fetchone()
             if not found:
@@ -174,7 +172,7 @@ def temporary_dir() -> Iterator[Path]:
         yield Path(name)
 
 
-def _locked(path: Path) -> IO[str]:
+def locked(path: Path) -> IO[str]:
     """Hold a lock that ends with this process, however it ends."""
     lock = path.open("w")
     try:

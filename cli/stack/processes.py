@@ -1,6 +1,5 @@
 """Child processes that never outlive us: own session, logs in files, stopped in reverse order."""
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -12,12 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
+from typing import Protocol
 
 from domain.errors import Unavailable
 
 _POLL = 0.02
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+_LAUNCH = Path(__file__).with_name("launch.py")
 
 Handler = Callable[[int, FrameType | None], object] | int | signal.Handlers | None
 
@@ -32,11 +31,13 @@ class Owner:
 
 @dataclass(frozen=True)
 class Program:
-    """What to run and how to end it.
+    """What to run, when it is ready, and how to end it.
 
     Attributes:
-        name: What people call it; also the name of its log.
+        name: What people call it.
         log: Standard output and error are appended here.
+        ready: Tells whether it does its work; or the words of its log that tell it.
+        patience: Seconds that it may take to be ready.
         stop_signal: Asks for a clean end.
         orphan_signal: Sent by the kernel when we die without a chance to stop it (Linux).
         grace: Seconds after which a process that was asked to end is killed.
@@ -47,6 +48,8 @@ class Program:
     argv: Sequence[str | Path]
     env: Mapping[str, str]
     log: Path
+    ready: Callable[[], bool] | str
+    patience: float = 60.0
     stop_signal: signal.Signals = signal.SIGTERM
     orphan_signal: signal.Signals = signal.SIGKILL
     grace: float = 10.0
@@ -54,8 +57,46 @@ class Program:
     cwd: Path | None = None
 
 
+class Part(Protocol):
+    """A part of a stack that can be started, stopped and started again."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        ...
+
+    @property
+    def pid(self) -> int | None:
+        """The process id, None when it is not running."""
+        ...
+
+    def start(self) -> None:
+        """Start it and wait until it is ready.
+
+        Raises:
+            Unavailable: It ended or was not ready in time.
+        """
+        ...
+
+    def stop(self) -> None:
+        """End it cleanly."""
+        ...
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        ...
+
+    def check(self) -> None:
+        """Make sure that it did not end by itself.
+
+        Raises:
+            Unavailable: It did.
+        """
+        ...
+
+
 class Child:
-    """A running program, or one that can be started again.
+    """A program that we run.
 
     Start it from a thread that stays: the kernel takes the end of that thread for the end of the parent.
     """
@@ -63,121 +104,123 @@ class Child:
     def __init__(self, program: Program) -> None:
         self.program = program
         self._process: subprocess.Popen[bytes] | None = None
+        self._log_start = 0
 
     @property
     def name(self) -> str:
-        """What people call it."""
         return self.program.name
 
     @property
     def pid(self) -> int | None:
-        """The process id, None when it is not running."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
-    @property
-    def running(self) -> bool:
-        """Whether it runs now."""
-        return self.pid is not None
-
     def start(self) -> None:
-        """Start the program; a running one is left alone."""
-        if self.running:
-            return
+        if self.pid is None:
+            self.launch()
+            self.wait()
+
+    def launch(self) -> None:
+        """Start the program without waiting for it."""
         program, owner = self.program, self.program.owner
+        user = f"{owner.uid}:{owner.gid}" if owner else "-"
+        launch = [sys.executable, "-I", "-S", _LAUNCH, os.getpid(), program.orphan_signal.value, user]
         with program.log.open("ab") as log:
+            self._log_start = log.tell()
             self._process = subprocess.Popen(
-                [str(part) for part in program.argv],
+                [str(part) for part in (*launch, *program.argv)],
                 env=dict(program.env),
                 cwd=program.cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # so that Ctrl-C reaches us alone and we decide the order
-                preexec_fn=_die_with(os.getpid(), program.orphan_signal),  # noqa: PLW1509  (runs C calls only)
-                user=owner.uid if owner else None,
-                group=owner.gid if owner else None,
-                extra_groups=[] if owner else None,
             )
 
+    def wait(self) -> None:
+        """Wait until the program is ready.
+
+        Raises:
+            Unavailable: It ended or was not ready in time.
+        """
+        patience = self.program.patience
+        deadline = time.monotonic() + patience
+        while not self._ready():
+            self.check()
+            if time.monotonic() > deadline:
+                raise Unavailable(f"{self.name} was not ready after {patience:.0f} s{self._log_tail()}")
+            time.sleep(_POLL)
+        self.check()  # else something that was there before us answered
+
     def stop(self) -> None:
-        """Ask it to end, and kill it and its children when it takes longer than its grace."""
         process = self._process
-        if process is None or process.poll() is not None:
-            return
-        process.send_signal(self.program.stop_signal)
-        try:
-            process.wait(self.program.grace)
-        except subprocess.TimeoutExpired:
-            self.kill()
+        if process is not None and process.poll() is None:
+            process.send_signal(self.program.stop_signal)
+            try:
+                process.wait(self.program.grace)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        self._process = None
 
     def kill(self) -> None:
-        """End it and its children at once with SIGKILL, as a crash would."""
         process = self._process
         if process is not None and process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-
-    def wait_until(self, ready: Callable[[], bool], timeout: float) -> None:
-        """Wait until the program does its work.
-
-        Raises:
-            Unavailable: It ended, or was not ready in time; the message carries the end of its log.
-        """
-        deadline = time.monotonic() + timeout
-        while not ready():
-            self.check()
-            if time.monotonic() > deadline:
-                raise Unavailable(f"{self.name} was not ready after {timeout:.0f} s{self._log_tail()}")
-            time.sleep(_POLL)
+        self._process = None
 
     def check(self) -> None:
-        """Make sure that it still runs.
-
-        Raises:
-            Unavailable: It ended by itself; the message carries the end of its log.
-        """
         if self._process is not None and (code := self._process.poll()) is not None:
             raise Unavailable(f"{self.name} ended with exit code {code}{self._log_tail()}")
 
+    def _ready(self) -> bool:
+        ready = self.program.ready
+        return ready in self._said() if isinstance(ready, str) else ready()
+
+    def _said(self) -> str:
+        with self.program.log.open("rb") as log:
+            log.seek(self._log_start)
+            return log.read().decode(errors="replace")
+
     def _log_tail(self, lines: int = 15) -> str:
-        try:
-            tail = self.program.log.read_text(errors="replace").splitlines()[-lines:]
-        except OSError:
-            tail = []
+        tail = self._said().splitlines()[-lines:]
         return "".join(f"\n  | {line}" for line in tail) + f"\n  (log: {self.program.log})"
 
 
 @dataclass
 class Supervisor:
-    """The children of one stack, in the order they were started."""
+    """The parts of one stack, in the order they were started."""
 
-    children: dict[str, Child] = field(default_factory=dict)
+    parts: dict[str, Part] = field(default_factory=dict)
 
-    def start(self, program: Program, ready: Callable[[], bool], timeout: float = 60.0) -> Child:
-        """Start a program and wait until it is ready.
+    def start(self, part: Part) -> None:
+        """Start a part and wait until it is ready.
 
         Raises:
             Unavailable: It ended or was not ready in time.
         """
-        child = self.children[program.name] = Child(program)
-        child.start()
-        child.wait_until(ready, timeout)
-        return child
+        self.parts[part.name] = part
+        part.start()
+
+    def launch(self, children: Sequence[Child]) -> None:
+        """Start programs that do not need each other, without waiting for them."""
+        for child in children:
+            self.parts[child.name] = child
+            child.launch()
 
     def check(self) -> None:
-        """Make sure that every child still runs.
+        """Make sure that no part ended by itself.
 
         Raises:
-            Unavailable: Names the first one that does not.
+            Unavailable: Names the first one that did.
         """
-        for child in self.children.values():
-            child.check()
+        for part in self.parts.values():
+            part.check()
 
     def stop_all(self) -> None:
-        """Stop every child, the last started first. Ctrl-C does not interrupt it."""
+        """Stop every part, the last started first. Ctrl-C does not interrupt it."""
         with uninterrupted():
-            while self.children:
-                self.children.popitem()[1].stop()
+            while self.parts:
+                self.parts.popitem()[1].stop()
 
 
 class Stopped(KeyboardInterrupt):
@@ -221,14 +264,3 @@ def _handle_with(handler: Handler) -> dict[signal.Signals, Handler]:
 def _restore(handlers: Mapping[signal.Signals, Handler]) -> None:
     for number, handler in handlers.items():
         signal.signal(number, handler)
-
-
-def _die_with(parent: int, orphan_signal: signal.Signals) -> Callable[[], None]:
-    def prepare() -> None:
-        if _LIBC is not None:
-            # After the change of user: the kernel forgets the wish when credentials change.
-            _LIBC.prctl(_PR_SET_PDEATHSIG, int(orphan_signal), 0, 0, 0)
-            if os.getppid() != parent:
-                os._exit(1)
-
-    return prepare

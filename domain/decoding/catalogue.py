@@ -30,7 +30,8 @@ _DAY_S = 86_400
 def product_of(properties: Fields) -> Fields:
     """Find the one product that an event is about: in its properties, or in an object or a list inside them."""
     fields = properties.opened("product", "item", "service")
-    return fields if product_id(fields) is not None else properties.opened(*ROWS)
+    rows = properties.rows(*ROWS) if product_id(fields) is None else None
+    return rows[0].over(fields) if rows else fields
 
 
 def product_id(fields: Fields) -> str | None:

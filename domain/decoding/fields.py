@@ -64,9 +64,8 @@ class Fields:
         """Return the plain values under all other names, as they were spelt."""
         rest: dict[str, str | int | float | bool] = {}
         for folded_name, value in self._values.items():
-            name = Fields({"name": self._names[folded_name]}).text("name", limit=100)
-            plain = value if isinstance(value, bool) else _number(value) if isinstance(value, int | float) else None
-            plain = Fields({"value": value}).text("value") if isinstance(value, str) else plain
+            name = self._with({"name": self._names[folded_name]}, {}).text("name", limit=100)
+            plain = self._with({"value": value}, {}).text("value") if isinstance(value, str) else _plain(value)
             if name and plain is not None and folded_name not in known and len(rest) < _MOST_REST:
                 rest[name] = plain
         return rest
@@ -114,7 +113,7 @@ class Fields:
 
     def flags(self, *names: str) -> list[bool]:
         """Read every yes or no that was said under these names."""
-        said = (_FLAGS.get(folded(text)) for value in self._said(names) if (text := _written(value)) is not None)
+        said = (v if isinstance(v, bool) else _FLAGS.get(folded(_written(v) or "")) for v in self._said(names))
         return [flag for flag in said if flag is not None]
 
     def number(self, *names: str) -> float | None:
@@ -178,9 +177,12 @@ def _written(value: object) -> str | None:
         value = int(value) if abs(value) < _MOST else None
     if isinstance(value, str):
         return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value) if isinstance(value, int) and abs(value) < 10**20 else None
+    whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**20
+    return str(value) if whole else None
+
+
+def _plain(value: object) -> bool | float | None:
+    return value if isinstance(value, bool) else _number(value)
 
 
 def _number(value: object) -> float | None:

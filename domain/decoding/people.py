@@ -74,9 +74,8 @@ def introduced(report: Report, name: str | None = None) -> Iterator[AnyFact]:
     if name not in _OF_SOMEONE_ELSE:
         # Beside an address, only what cannot be about a product: `name` and `language` of a book are not the reader's.
         person = report.properties.only(*_EMAIL, *_PHONE, *_FIRST, *_LAST).over(person)
-    known = Fields({"email": report.event.who.email})
-    if person.over(known).email(*_EMAIL) is not None:
-        yield from _profile(report, person.over(known))
+    if _email(report, person) is not None:
+        yield from _profile(report, person)
     if name in _CONSENT_AT_CHECKOUT:
         yield from _consents(report, report.properties.over(_customer(report)), "checkout")
 
@@ -106,11 +105,13 @@ def subscribed(report: Report) -> Iterator[AnyFact]:
 
 def unsubscribed(report: Report) -> Iterator[AnyFact]:
     """Newsletter Unsubscribed."""
+    yield from introduced(report)
     yield Unsubscribed(at=report.at, channel=_channel(report), source=_source(report, "unsubscribed"), ip=report.ip)
 
 
 def preferences_saved(report: Report) -> Iterator[AnyFact]:
     """Email Preferences Saved: one word on each topic that the customer was shown."""
+    yield from introduced(report)
     said, source = report.properties.opened("topics", "preferences"), _source(report, "preferences")
     for topic in Topic:
         granted = said.flag(topic)
@@ -137,7 +138,7 @@ def _profile(report: Report, person: Fields, traits: dict[str, Any] | None = Non
         first, _, rest = name.partition(" ")
         last = last or rest or None
     told = {
-        "email": person.email(*_EMAIL),
+        "email": _email(report, person),
         "phone": person.text(*_PHONE, limit=40),
         "first_name": first,
         "last_name": last,
@@ -147,6 +148,10 @@ def _profile(report: Report, person: Fields, traits: dict[str, Any] | None = Non
     }
     if any(told.values()):
         yield ProfileChanged.model_validate({"at": report.at, **told})
+
+
+def _email(report: Report, person: Fields) -> str | None:
+    return person.email(*_EMAIL) or Fields({"email": report.event.who.email}).email("email")
 
 
 def _of_form(form: re.Pattern[str], *texts: str | None) -> str | None:

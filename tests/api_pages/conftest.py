@@ -71,3 +71,9 @@ async def down(deaf: Services) -> AsyncIterator[Services]:
     engine = create_engine(NOBODY_LISTENS)
     yield replace(deaf, engine=engine)
     await engine.dispose()
+
+
+@pytest.fixture(params=["deaf", "down"])
+def outage(request: pytest.FixtureRequest, deaf: Services, down: Services) -> Services:
+    """Either of the two."""
+    return deaf if request.param == "deaf" else down

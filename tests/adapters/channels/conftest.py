@@ -6,14 +6,16 @@ import pytest
 
 from domain.ids import rfc_message_id
 from domain.message import Letter
+from domain.ports import Clock
 from tests.adapters.channels.mail_server import MailServer, mail_server
 
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 MESSAGE = UUID("0190a5b2-6c1d-5e3f-8a47-5d9b1c2e3f40")
 
 
-def clock() -> datetime:
-    return NOW
+@pytest.fixture
+def clock() -> Clock:
+    return lambda: NOW
 
 
 @pytest.fixture
@@ -36,7 +38,11 @@ def letter() -> Letter:
 @pytest.fixture
 def altered(letter: Letter) -> Callable[..., Letter]:
     """Return the letter with some fields changed."""
-    return lambda **fields: letter.model_copy(update=fields)
+
+    def altered(**fields: object) -> Letter:
+        return letter.model_copy(update=fields)
+
+    return altered
 
 
 @pytest.fixture

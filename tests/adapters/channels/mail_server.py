@@ -13,10 +13,16 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 
 class MailServer:
-    """Receives mail; `answers` says what it replies to a command instead of accepting (`None`: it hangs up)."""
+    """Receives mail.
+
+    Attributes:
+        answers: What it replies to a command instead of accepting; None: it hangs up.
+        once: The same, but only the next time.
+    """
 
     def __init__(self) -> None:
         self.answers: dict[str, str | None] = {}
+        self.once: dict[str, str | None] = {}
         self.raw: list[bytes] = []
         self.envelopes: list[Envelope] = []
         self.encrypted: list[bool] = []
@@ -27,7 +33,7 @@ class MailServer:
 
     @property
     def mails(self) -> list[EmailMessage]:
-        return [cast(EmailMessage, email.message_from_bytes(raw, policy=default)) for raw in self.raw]
+        return [email.message_from_bytes(raw, policy=default) for raw in self.raw]
 
     def drop_connections(self) -> None:
         for session in self.open:
@@ -36,32 +42,36 @@ class MailServer:
 
     # The hooks of aiosmtpd
 
-    async def handle_MAIL(self, server: SMTP, _: Session, envelope: Envelope, address: str, options: list[str]) -> str:
+    async def handle_MAIL(  # noqa: N802
+        self, server: SMTP, _: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
         envelope.mail_from = address
         envelope.mail_options.extend(options)
-        return self._answer(server, "MAIL", "250 OK")
+        return self.answer(server.transport, "MAIL", "250 OK")
 
-    async def handle_RCPT(self, server: SMTP, _: Session, envelope: Envelope, address: str, options: list[str]) -> str:
+    async def handle_RCPT(self, server: SMTP, _: Session, envelope: Envelope, address: str, __: list[str]) -> str:  # noqa: N802
         envelope.rcpt_tos.append(address)
-        return self._answer(server, "RCPT", "250 OK")
+        return self.answer(server.transport, "RCPT", "250 OK")
 
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
-        answer = self._answer(server, "message", "250 OK")
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        answer = self.answer(server.transport, "message", "250 OK")
         if answer.startswith("250"):
-            self.raw.append(cast(bytes, envelope.original_content))
+            self.raw.append(cast("bytes", envelope.original_content))
             self.envelopes.append(envelope)
             self.encrypted.append(session.ssl is not None)
         return answer
 
     def authenticate(self, *arguments: Any) -> AuthResult:
-        login = cast(LoginPassword, arguments[-1])
+        login = cast("LoginPassword", arguments[-1])
         self.logins.append((login.login.decode(), login.password.decode()))
-        return AuthResult(success=login.password == b"p@ss/word")
+        return AuthResult(success=login.password == b"p@ss/word", handled=False)
 
-    def _answer(self, server: SMTP, command: str, otherwise: str) -> str:
-        answer = self.answers.get(command, otherwise)
+    def answer(self, transport: asyncio.BaseTransport | None, command: str, otherwise: str) -> str:
+        """Return the answer to a command, or hang up."""
+        answer = self.once.pop(command, self.answers.get(command, otherwise))
         if answer is None:
-            server.transport.abort()
+            assert isinstance(transport, asyncio.Transport)
+            transport.abort()
             return "250 never heard"
         return answer
 
@@ -83,18 +93,25 @@ class _Conversation(SMTP):
         self._mail_server.open.discard(self)
         super().connection_lost(error)
 
-    async def smtp_DATA(self, arg: str) -> None:
-        if "DATA" not in self._mail_server.answers:
+    async def smtp_STARTTLS(self, arg: str) -> None:  # noqa: N802
+        self._mail_server.open.discard(self)  # until the handshake is done; one that fails is never reported
+        await super().smtp_STARTTLS(arg)
+
+    async def smtp_DATA(self, arg: str) -> None:  # noqa: N802
+        answer = self._mail_server.answer(self.transport, "DATA", "354")
+        if answer == "354":
             await super().smtp_DATA(arg)
-        elif (answer := self._mail_server.answers["DATA"]) is None:
-            self.transport.abort()
         else:
             await self.push(answer)
 
 
 @asynccontextmanager
 async def mail_server(
-    *, starttls: ssl.SSLContext | None = None, wrapped: ssl.SSLContext | None = None, auth: bool = False, utf8: bool = True
+    *,
+    starttls: ssl.SSLContext | None = None,
+    wrapped: ssl.SSLContext | None = None,
+    auth: bool = False,
+    utf8: bool = True,
 ) -> AsyncIterator[MailServer]:
     loop = asyncio.get_running_loop()
     received = MailServer()
@@ -102,7 +119,7 @@ async def mail_server(
     if starttls is not None:
         options |= {"tls_context": starttls}
     if auth:
-        options |= {"authenticator": received.authenticate, "auth_required": True, "auth_require_tls": False}
+        options |= {"authenticator": received.authenticate, "auth_require_tls": False}
     listener = await loop.create_server(lambda: _Conversation(received, **options), "127.0.0.1", 0, ssl=wrapped)
     received.port = listener.sockets[0].getsockname()[1]
     try:
@@ -115,7 +132,7 @@ async def mail_server(
 
 @asynccontextmanager
 async def scripted_server(*lines: bytes) -> AsyncIterator[int]:
-    """Listen on the port returned, greet with the first line, and answer each command with the next; then hang up."""
+    """Listen on the port returned, greet with the first line, and answer each command with the next; then be silent."""
     writers = []
 
     async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -124,6 +141,7 @@ async def scripted_server(*lines: bytes) -> AsyncIterator[int]:
             if position and not await reader.readline():
                 break
             writer.write(line + b"\r\n")
+        await reader.read()
         writer.close()
 
     listener = await asyncio.start_server(converse, "127.0.0.1", 0)
@@ -133,10 +151,11 @@ async def scripted_server(*lines: bytes) -> AsyncIterator[int]:
         listener.close()
         for writer in writers:
             writer.close()
+            await writer.wait_closed()
 
 
 async def until(condition: Callable[[], bool], deadline: float = 5) -> None:
     """Wait until something is true."""
     async with asyncio.timeout(deadline):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - the other side is a server, not an event
             await asyncio.sleep(0.01)

@@ -1,0 +1,237 @@
+"""The commands that act on a database: the one of DATABASE_URL, else that of the stack running beside them."""
+
+import asyncio
+import json
+import re
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+from uuid import UUID
+
+import typer
+from pydantic import TypeAdapter, ValidationError
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import select
+from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from adapters.postgres import plans, queue
+from adapters.postgres.engine import create_engine
+from adapters.postgres.stores import KeyStore
+from adapters.postgres.tables import stores
+from adapters.settings import Settings
+from cli.stack import local
+from cli.stack.keys import DEMO_STORE
+from domain.errors import ConfigurationError, InvalidInput, InvalidPlan, NotFound, Unavailable
+from domain.message import StoreCard
+from domain.plans import PLANS, validated
+from domain.snapshot import PinnedPlan
+
+T = TypeVar("T")
+
+store = typer.Typer(help="Stores: the tenants.", no_args_is_help=True)
+key = typer.Typer(help="Keys that open one store.", no_args_is_help=True)
+plan = typer.Typer(help="A store's settings of each journey.", no_args_is_help=True)
+events = typer.Typer(help="Events that were given up.", no_args_is_help=True)
+
+StoreId = Annotated[str, typer.Option("--store", envvar="JOURNEYS_STORE", help="The store.")]
+DataDir = Annotated[Path, typer.Option(help="Of the stack that runs beside, unless DATABASE_URL is set.")]
+_DATA_DIR = Path(".journeys")
+
+
+def migrate() -> None:
+    """Bring the database of DATABASE_URL to the newest tables; safe to repeat, and from several places at once."""
+    settings = Settings()
+    _ = settings.sqlalchemy_url  # says what is wrong with the setting, if anything is
+    local.migrated(settings.database_url)
+
+
+@store.command("create")
+def create_store(
+    store_id: Annotated[str, typer.Argument(help="Short, of a-z 0-9 and hyphens; it stands in every id.")],
+    name: Annotated[str, typer.Option(help="As customers read it.")],
+    url: Annotated[str, typer.Option(help="The shop's address.")],
+    sender_email: Annotated[str, typer.Option(help="From whom mail comes.")],
+    address: Annotated[str, typer.Option(help="The postal address that the law wants in every mail.")],
+    sender_name: Annotated[str | None, typer.Option(help="Defaults to the name.")] = None,
+    currency: Annotated[str, typer.Option(help="ISO 4217, for events that name none.")] = "USD",
+    timezone: Annotated[str, typer.Option(help="IANA name.")] = "UTC",
+    data_dir: DataDir = _DATA_DIR,
+) -> None:
+    """Add a store, and print a write and an admin key for it."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,39}", store_id):
+        raise InvalidInput("store_id", "must be up to 40 of a-z, 0-9 and hyphens, and not begin with a hyphen")
+    card = StoreCard(
+        store_id=store_id,
+        name=name,
+        url=url,
+        currency=currency,
+        sender_email=sender_email,
+        sender_name=sender_name or name,
+        address=address,
+    )
+
+    async def create(engine: AsyncEngine) -> tuple[str, str]:
+        keys = KeyStore(engine, _now)
+        await keys.create_store(card, timezone)
+        return (await keys.create_key(store_id, "write")).secret, (await keys.create_key(store_id, "admin")).secret
+
+    write_key, admin_key = _on_database(create, data_dir)
+    typer.echo(json.dumps({"store": store_id, "write_key": write_key, "admin_key": admin_key}))
+    typer.echo("The keys are not shown again.", err=True)
+
+
+@key.command("create")
+def create_key(
+    kind: Annotated[Literal["write", "admin"], typer.Argument(help="write: sends events. admin: reads and changes.")],
+    store_id: StoreId = DEMO_STORE.store_id,
+    data_dir: DataDir = _DATA_DIR,
+) -> None:
+    """Make a key and print it, this once."""
+    new = _on_database(lambda engine: KeyStore(engine, _now).create_key(store_id, kind), data_dir)
+    typer.echo(json.dumps({"store": store_id, "kind": kind, "id": str(new.key_id), "key": new.secret}))
+    typer.echo("The key is not shown again; its id revokes it.", err=True)
+
+
+@key.command("revoke")
+def revoke_key(
+    key_id: Annotated[UUID, typer.Argument(help="As printed when the key was made.")],
+    store_id: StoreId = DEMO_STORE.store_id,
+    data_dir: DataDir = _DATA_DIR,
+) -> None:
+    """Make a key worthless; running servers notice within seconds."""
+    _on_database(lambda engine: KeyStore(engine, _now).revoke(store_id, key_id), data_dir)
+    typer.echo(f"revoked {key_id}")
+
+
+@plan.command("show")
+def show_plan(
+    journey: Annotated[str | None, typer.Argument(help="Prints this plan alone, as `plan set` takes it.")] = None,
+    store_id: StoreId = DEMO_STORE.store_id,
+    data_dir: DataDir = _DATA_DIR,
+) -> None:
+    """Print a store's plans as JSON; version 0 is the default."""
+    if journey is not None:
+        validated(journey, {})  # says which journeys there are
+
+    async def read(engine: AsyncEngine) -> dict[str, Any]:
+        await _existing(engine, store_id)
+        async with engine.connect() as connection:
+            known = await plans.current(connection, store_id)
+        pinned = {name: known.get(name) or PinnedPlan(version=0, plan=validated(name, {})) for name in PLANS}
+        return {name: entry.model_dump(mode="json") for name, entry in pinned.items()}
+
+    every = _on_database(read, data_dir)
+    if journey is None:
+        typer.echo(json.dumps(every, indent=2))
+    else:
+        typer.echo(json.dumps(every[journey]["plan"], indent=2))
+        typer.echo(f"version {every[journey]['version']}", err=True)
+
+
+@plan.command("set")
+def set_plan(
+    journey: Annotated[str, typer.Argument(help=", ".join(PLANS))],
+    settings: Annotated[str, typer.Argument(help="JSON, @FILE, or - for standard input.", metavar="JSON|@FILE")] = "-",
+    store_id: StoreId = DEMO_STORE.store_id,
+    data_dir: DataDir = _DATA_DIR,
+) -> None:
+    """Give a store another plan; what it leaves out is as in the default. Runs under way keep theirs."""
+    checked = validated(journey, _settings(settings))
+
+    async def put(engine: AsyncEngine) -> int:
+        await _existing(engine, store_id)
+        return await plans.put(engine, store_id, journey, checked, _now())
+
+    typer.echo(f"{journey} of {store_id}: version {_on_database(put, data_dir)}")
+
+
+@events.command("parked")
+def parked_events(store_id: StoreId = DEMO_STORE.store_id, data_dir: DataDir = _DATA_DIR) -> None:
+    """List the events that were given up after their retries, and why."""
+
+    async def read(engine: AsyncEngine) -> list[queue.Parked]:
+        await _existing(engine, store_id)
+        return await queue.parked(engine, store_id)
+
+    found = _on_database(read, data_dir)
+    if not found:
+        typer.echo("no event is parked", err=True)
+        return
+    table = Table("id", "event", "received", "attempts", "error", box=None, pad_edge=False)
+    for event in found:
+        table.add_row(
+            str(event.id),
+            event.name or "",
+            f"{event.received_at:%Y-%m-%d %H:%M:%S}",
+            str(event.attempts),
+            event.error,
+        )
+    console = Console()
+    console.print(table, width=None if console.is_terminal else 240)
+
+
+@events.command("retry")
+def retry_events(
+    event_id: Annotated[UUID | None, typer.Option("--id", help="Only this one.")] = None,
+    store_id: StoreId = DEMO_STORE.store_id,
+    data_dir: DataDir = _DATA_DIR,
+) -> None:
+    """Put parked events back into the queue."""
+
+    async def retry(engine: AsyncEngine) -> int:
+        await _existing(engine, store_id)
+        count = await queue.retry(engine, store_id, event_id)
+        if event_id is not None and not count:
+            raise NotFound(f"no event {event_id} is parked in store {store_id!r}")
+        return count
+
+    count = _on_database(retry, data_dir)
+    typer.echo(f"{count} event{'' if count == 1 else 's'} back in the queue")
+
+
+def _settings(source: str) -> dict[str, Any]:
+    try:
+        text = sys.stdin.read() if source == "-" else Path(source[1:]).read_text() if source[0] == "@" else source
+        return TypeAdapter(dict[str, Any]).validate_json(text)
+    except OSError as problem:
+        raise InvalidPlan("plan", f"{problem.filename}: {problem.strerror}") from problem
+    except (ValidationError, IndexError) as problem:
+        raise InvalidPlan("plan", 'must be a JSON object, such as {"enabled": false}') from problem
+
+
+def _on_database(act: Callable[[AsyncEngine], Awaitable[T]], data_dir: Path) -> T:
+    """Do something with the database.
+
+    Raises:
+        ConfigurationError: There is no database to be found, or it lacks our tables.
+        Unavailable: It does not answer.
+    """
+    url = Settings().database_url or local.running(data_dir).database_url
+
+    async def run() -> T:
+        engine = create_engine(Settings(database_url=url).sqlalchemy_url, pool_size=1)
+        try:
+            return await act(engine)
+        finally:
+            await engine.dispose()
+
+    try:
+        return asyncio.run(run())
+    except ProgrammingError as problem:
+        raise ConfigurationError(f"the database lacks our tables; run `journeys migrate` ({problem.orig})") from problem
+    except (OperationalError, InterfaceError) as problem:
+        raise Unavailable(f"the database does not answer: {problem.orig}") from problem
+
+
+async def _existing(engine: AsyncEngine, store_id: str) -> None:
+    async with engine.connect() as connection:
+        if not await connection.scalar(select(stores.c.store_id).where(stores.c.store_id == store_id)):
+            raise NotFound(f"there is no store {store_id!r}")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

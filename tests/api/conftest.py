@@ -1,0 +1,63 @@
+"""The API as its clients meet it: in process for speed, and behind a socket for the official clients."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from adapters.settings import Settings
+from api.app import create_app, system_clock
+
+Stored = Callable[[], Awaitable[list[Any]]]
+
+
+@pytest.fixture(scope="session")
+def built(shared_database: str) -> FastAPI:
+    """The application, put together once: its routes are compiled with the first request."""
+
+    async def engine_answers() -> None:
+        return
+
+    settings = Settings(database_url=shared_database, secret_keys="a-secret-for-tests-only")
+    return create_app(settings, system_clock, engine_check=engine_answers)
+
+
+@pytest.fixture
+async def app(built: FastAPI, clock, store) -> AsyncIterator[FastAPI]:
+    """The running application with new parts, the clock of the test, and one store."""
+    async with built.router.lifespan_context(built):
+        built.state.services = replace(built.state.services, clock=clock)
+        yield built
+
+
+@pytest.fixture
+async def anyone(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """A client without a key."""
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:
+        yield client
+
+
+@pytest.fixture
+async def client(app: FastAPI, store) -> AsyncIterator[httpx.AsyncClient]:
+    """A client that shows the write key as Segment's clients do."""
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    auth = httpx.BasicAuth(store.write_key, "")
+    async with httpx.AsyncClient(transport=transport, base_url="http://api.test", auth=auth) as client:
+        yield client
+
+
+@pytest.fixture
+def stored(engine: AsyncEngine) -> Stored:
+    """Read the stored events in order of arrival."""
+
+    async def read() -> list[Any]:
+        async with engine.connect() as connection:
+            return list((await connection.execute(text("select * from events order by id"))).all())
+
+    return read

@@ -1,0 +1,101 @@
+"""The envelope against events nobody thought of."""
+
+import json
+from datetime import UTC, datetime
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import text
+
+from adapters.postgres.ingest import EventStore
+from api.envelope import TYPES, Arrival, address, understood
+from domain.errors import InvalidEvent
+
+NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
+ARRIVAL = Arrival(store_id="mugs", received_at=NOON)
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.from_regex(r"[\x00\ud800a]{1,3}"),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=12,
+)
+ids = st.none() | st.text(max_size=8) | st.integers() | anything
+events = st.fixed_dictionaries(
+    {"type": st.sampled_from([*TYPES, "other"]) | anything},
+    optional={
+        "event": st.sampled_from(["Product Viewed", "Product Updated", ""]) | anything,
+        "name": anything,
+        "userId": ids,
+        "anonymousId": ids,
+        "previousId": ids,
+        "messageId": ids,
+        "timestamp": st.datetimes().map(datetime.isoformat) | anything,
+        "originalTimestamp": st.datetimes().map(datetime.isoformat) | anything,
+        "sentAt": st.datetimes().map(datetime.isoformat) | anything,
+        "properties": st.dictionaries(st.sampled_from(["email", "customer"]), anything) | anything,
+        "traits": st.fixed_dictionaries({"email": st.emails() | anything}) | anything,
+        "context": st.dictionaries(st.sampled_from(["traits", "ip"]), anything) | anything,
+        "integrations": anything,
+    },
+)
+
+
+@given(events)
+def test_every_event_is_understood_or_refused_by_name(raw):
+    """Whatever a client sends is an event or an InvalidEvent that names a field; never another error."""
+    event = problem = None
+    try:
+        event = understood(raw, ARRIVAL)
+    except InvalidEvent as refused:
+        problem = refused
+    if event is None:
+        assert problem
+        assert problem.field
+        assert json.dumps([problem.field, problem.message], ensure_ascii=False).encode()
+        return
+    assert event.at <= NOON
+    assert 0 < len(event.message_id) <= 100
+    assert {**event.payload} == {key: value for key, value in raw.items() if key != "writeKey"}
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(batch=st.lists(events, min_size=1, max_size=10))
+async def test_whatever_is_understood_can_be_stored(engine, batch):
+    """The envelope refuses everything that Postgres would refuse, so that no batch fails for one event."""
+    good = []
+    for raw in batch:
+        try:
+            good.append(understood(raw, ARRIVAL))
+        except InvalidEvent:
+            continue
+    new = await EventStore(engine).accept(good)
+    async with engine.connect() as connection:
+        query = text("select id, payload from events where id = any(:ids)")
+        rows = await connection.execute(query, {"ids": [event.id for event in good]})
+        payloads = {row.id: row.payload for row in rows}
+
+    assert new == len(payloads)
+    for event in good:
+        assert event.id not in payloads or payloads[event.id] == json.loads(json.dumps(event.payload))
+
+
+@given(st.emails())
+def test_an_address_is_an_identity_whatever_its_case(email):
+    """Case and blanks around an address make no second person."""
+    assert address(f" {email.upper()} ") == address(email.lower())
+
+
+def test_what_does_not_look_like_an_address_is_no_identity():
+    """It stays in the payload, and the event needs another id."""
+    for wrong in (
+        None,
+        7,
+        "",
+        "ann",
+        "ann@",
+        "@example.com",
+        "a b@example.com",
+        "ann@example",
+        "x" * 400 + "@example.com",
+    ):
+        assert address(wrong) is None

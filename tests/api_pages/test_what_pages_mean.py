@@ -1,0 +1,68 @@
+"""What the pages store is understood by the router, and shows on the pages once it is applied."""
+
+from datetime import timedelta
+
+import pytest
+from httpx import AsyncClient
+
+from adapters.postgres.routing import route
+from domain.decoding import facts
+from domain.facts import ConsentChanged, LinkClicked, MessageOpened, Topic, Unsubscribed
+from domain.tokens import Purpose
+from tests.api_pages.markup import Markup
+from tests.api_pages.sent_mail import NOON, URLS, Mail
+from tests.conftest import SteppedClock
+
+_HERE = "127.0.0.1"
+
+
+async def test_an_open_and_a_click_are_understood(client: AsyncClient, mail: Mail) -> None:
+    """Each is one fact about the message."""
+    await client.get("/track/email-open", params={"token": mail.token(Purpose.OPEN)})
+    await client.get("/track/email-click", params={"token": mail.token(Purpose.CLICK, 1)})
+    opened, clicked = await mail.events()
+
+    assert facts(opened) == [MessageOpened(at=NOON, message_id=mail.message_id)]
+    assert facts(clicked) == [LinkClicked(at=NOON, message_id=mail.message_id, url=URLS[1])]
+
+
+@pytest.mark.parametrize(
+    ("body", "source"), [({"List-Unsubscribe": "One-Click"}, "one_click"), ({}, "unsubscribe_page")]
+)
+async def test_an_unsubscribe_is_understood(client: AsyncClient, mail: Mail, body: dict[str, str], source: str) -> None:
+    """One fact, with where it was said and from which address."""
+    await client.post(f"/unsubscribe?token={mail.token(Purpose.UNSUBSCRIBE)}", data=body)
+    [event] = await mail.events()
+
+    assert facts(event) == [Unsubscribed(at=NOON, source=source, ip=_HERE)]
+
+
+async def test_saved_preferences_are_understood(client: AsyncClient, mail: Mail) -> None:
+    """One word on every topic, and nothing else."""
+    chosen = {Topic.MARKETING, Topic.PRICE_DROP}
+    await client.post(f"/preferences?token={mail.token(Purpose.PREFERENCES)}", data=dict.fromkeys(chosen, "yes"))
+    [event] = await mail.events()
+
+    said = [
+        ConsentChanged(at=NOON, topic=topic, granted=topic in chosen, source="preference_page", ip=_HERE)
+        for topic in Topic
+    ]
+    assert facts(event) == said
+
+
+async def test_what_is_chosen_holds_until_something_else_is(
+    client: AsyncClient, mail: Mail, clock: SteppedClock
+) -> None:
+    """Through the whole house: choose, unsubscribe, choose again; the page shows the last word each time."""
+    preferences = f"/preferences?token={mail.token(Purpose.PREFERENCES)}"
+    unsubscribe = f"/unsubscribe?token={mail.token(Purpose.UNSUBSCRIBE)}"
+    first, second = {Topic.MARKETING, Topic.NEWSLETTER}, {Topic.MARKETING, Topic.BACK_IN_STOCK}
+    shown = []
+    for path, chosen in ((preferences, first), (unsubscribe, set()), (preferences, second), (unsubscribe, set())):
+        clock.advance(timedelta(seconds=1))
+        await client.post(path, data=dict.fromkeys(chosen, "yes"))
+        async with mail.engine.begin() as connection:
+            await route(connection, (await mail.events())[-1], clock(), {})
+        shown.append(Markup((await client.get(preferences)).text).ticked)
+
+    assert shown == [first, set(), second, set()]

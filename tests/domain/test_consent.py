@@ -1,0 +1,97 @@
+"""The consent ledger: the newest word counts, and unclear means no."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.consent import ConsentRecord, allows
+from domain.facts import Topic
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+TOPICS = [Topic.MARKETING, Topic.NEWSLETTER, Topic.BACK_IN_STOCK]
+
+topics = st.sampled_from(TOPICS)
+records = st.builds(
+    ConsentRecord,
+    topic=topics,
+    granted=st.booleans(),
+    at=st.integers(0, 5).map(lambda hours: START + timedelta(hours=hours)),
+)
+ledgers = st.lists(records, max_size=8)
+LATER = START + timedelta(hours=9)
+
+
+def word(topic, granted, hour):
+    return ConsentRecord(topic=topic, granted=granted, at=START + timedelta(hours=hour))
+
+
+@pytest.mark.parametrize("topic", Topic)
+def test_without_a_word_there_is_no_consent(topic):
+    """Silence is not consent."""
+    assert not allows([], topic)
+
+
+@given(ledgers, topics, st.randoms())
+def test_the_order_of_the_ledger_does_not_matter(ledger, topic, random):
+    """Nor do repeated lines: time decides."""
+    shuffled = [*ledger, *ledger[:2]]
+    random.shuffle(shuffled)
+
+    assert allows(iter(shuffled), topic) == allows(ledger, topic)
+
+
+@given(ledgers, topics, st.booleans())
+def test_the_latest_word_on_a_topic_wins(ledger, topic, granted):
+    """Whatever was said before."""
+    assert allows([*ledger, ConsentRecord(topic=topic, granted=granted, at=LATER)], topic) is granted
+
+
+@given(ledgers, topics)
+def test_withdrawing_marketing_withdraws_every_topic(ledger, topic):
+    """The master switch, when it is the latest word."""
+    assert not allows([*ledger, ConsentRecord(topic=Topic.MARKETING, granted=False, at=LATER)], topic)
+
+
+@given(ledgers, topics)
+def test_granting_and_withdrawing_at_the_same_instant_means_no(ledger, topic):
+    """Unclear means no (requirements/3)."""
+    both = [ConsentRecord(topic=topic, granted=granted, at=LATER) for granted in (True, False)]
+
+    assert not allows([*ledger, *both], topic)
+
+
+@given(ledgers, topics, records)
+def test_a_grant_never_takes_away_and_a_withdrawal_never_gives(ledger, topic, record):
+    """One more line changes the answer only in its own direction."""
+    before, after = allows(ledger, topic), allows([*ledger, record], topic)
+
+    assert after in (before, record.granted)
+
+
+def test_consent_to_marketing_covers_topics_that_were_not_asked_about():
+    """And a refusal of the topic itself stays a refusal."""
+    assert allows([word(Topic.MARKETING, True, 1)], Topic.NEWSLETTER)
+    assert not allows([word(Topic.NEWSLETTER, False, 1), word(Topic.MARKETING, True, 2)], Topic.NEWSLETTER)
+
+
+def test_consent_to_one_topic_covers_no_other():
+    """Whoever asks for a stock alert has not asked for the newsletter."""
+    ledger = [word(Topic.BACK_IN_STOCK, True, 1)]
+
+    assert allows(ledger, Topic.BACK_IN_STOCK)
+    assert not allows(ledger, Topic.NEWSLETTER)
+    assert not allows(ledger, Topic.MARKETING)
+
+
+def test_a_topic_granted_after_everything_was_withdrawn_is_allowed():
+    """The customer may want this one thing after all."""
+    assert allows([word(Topic.MARKETING, False, 1), word(Topic.BACK_IN_STOCK, True, 2)], Topic.BACK_IN_STOCK)
+
+
+def test_withdrawing_everything_in_the_instant_of_granting_one_topic_means_no():
+    """Unclear means no, across topics too."""
+    ledger = [word(Topic.BACK_IN_STOCK, True, 1), word(Topic.MARKETING, False, 1)]
+
+    assert not allows(ledger, Topic.BACK_IN_STOCK)

@@ -1,0 +1,150 @@
+"""The gate: nothing goes out that is not allowed, is no longer true, or whose run has ended (G4, G5)."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.delivery import CartQuiet, InStock, OrderStands, Result, Slot
+from domain.facts import Topic
+from domain.gate import Truth, decide
+from domain.plans import Step
+from domain.runs import Outcome
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+spans = st.integers(0, 72).map(lambda hours: timedelta(hours=hours))
+around_now = st.integers(-72, 72).map(lambda hours: NOW + timedelta(hours=hours))
+conditions = st.one_of(
+    st.builds(CartQuiet, quiet=spans),
+    st.just(InStock(product_id="mug")),
+    st.just(OrderStands(order_id="A-1")),
+)
+slots = st.builds(
+    Slot,
+    store_id=st.just("mugs"),
+    customer_id=st.just(UUID(int=1)),
+    run_id=st.just(UUID(int=2)),
+    journey=st.just("cart-recovery"),
+    step=st.builds(
+        Step,
+        name=st.just("reminder-1"),
+        template=st.just("t"),
+        topic=st.sampled_from(Topic),
+        transactional=st.booleans(),
+    ),
+    gap=spans,
+    requires=st.lists(conditions, max_size=3).map(tuple),
+)
+truths = st.builds(
+    Truth,
+    ended=st.none() | st.sampled_from(Outcome),
+    address=st.sampled_from([None, "ann@shop.example"]),
+    suppressed=st.sampled_from([None, None, "bounced", "complained"]),
+    unsubscribed=st.booleans(),
+    consented=st.booleans(),
+    last_marketing_at=st.none() | around_now,
+    cart_lines=st.integers(0, 2),
+    cart_changed_at=st.none() | around_now,
+    stock=st.none() | st.integers(-1, 2),
+    withdrawn=st.booleans(),
+    order_stands=st.booleans(),
+)
+
+
+def sends(slot, truth):
+    return decide(slot, truth, NOW).result == Result.SENT
+
+
+@given(slots, truths)
+def test_without_consent_only_transactional_messages_go_out(slot, truth):
+    """No consent, or an address that unsubscribed: nothing but what the store declared transactional (G5)."""
+    assert not sends(slot, truth) or slot.step.transactional or (truth.consented and not truth.unsubscribed)
+
+
+@given(slots, truths)
+def test_a_suppressed_or_unknown_address_gets_nothing_at_all(slot, truth):
+    """Not even a transactional message after a bounce or a complaint."""
+    assert not sends(slot, truth) or (truth.address is not None and truth.suppressed is None)
+
+
+@given(slots, truths)
+def test_a_run_that_has_ended_sends_nothing_and_says_how_it_ended(slot, truth):
+    """An exit acknowledged before the claim wins over everything (G4)."""
+    delivery = decide(slot, truth, NOW)
+
+    assert (delivery.result == Result.EXITED) == (truth.ended is not None)
+    assert delivery.outcome == truth.ended
+
+
+@given(slots, truths)
+def test_what_is_deferred_is_deferred_into_the_future(slot, truth):
+    """Else a run would ask for ever; and nothing else carries a time."""
+    delivery = decide(slot, truth, NOW)
+
+    assert (delivery.until is not None) == (delivery.result == Result.DEFERRED)
+    assert delivery.until is None or delivery.until > NOW
+
+
+@given(slots, truths)
+def test_asking_again_at_that_time_is_not_deferred_for_the_same_reason(slot, truth):
+    """One deferral per reason: a step costs a bounded number of actions."""
+    first = decide(slot, truth, NOW)
+    if first.until is not None:
+        assert decide(slot, truth, first.until).because != first.because
+
+
+@given(slots, truths)
+def test_every_condition_of_the_slot_holds_when_it_is_sent(slot, truth):
+    """The database decides at the moment of sending."""
+    if sends(slot, truth):
+        for condition in slot.requires:
+            match condition:
+                case CartQuiet(quiet=quiet):
+                    assert truth.cart_lines > 0
+                    assert truth.cart_changed_at is None or truth.cart_changed_at + quiet <= NOW
+                case InStock():
+                    assert truth.stock is not None
+                    assert truth.stock > 0
+                    assert not truth.withdrawn
+                case OrderStands():
+                    assert truth.order_stands
+
+
+@given(slots, truths)
+def test_marketing_keeps_its_distance_from_other_journeys(slot, truth):
+    """The plan's gap; transactional messages need none."""
+    if sends(slot, truth) and not slot.step.transactional and truth.last_marketing_at is not None:
+        assert truth.last_marketing_at + slot.gap <= NOW
+
+
+@given(slots, truths)
+def test_the_reason_is_given_and_names_no_person(slot, truth):
+    """Reasons are shown in the Temporal UI (G8)."""
+    because = decide(slot, truth, NOW).because
+
+    assert because
+    assert "@" not in because
+
+
+@given(slots)
+def test_a_message_that_is_allowed_and_true_is_sent(slot):
+    """The gate is not simply shut."""
+    truth = Truth(address="ann@shop.example", consented=True, cart_lines=1, stock=1)
+
+    assert sends(slot, truth)
+
+
+def test_the_moment_a_gap_is_over_the_message_goes_out():
+    """A run that was told to come back at T is not sent away at T."""
+    gap = timedelta(hours=4)
+    step = Step(name="reminder-1", template="cart-reminder")
+    ids = {"store_id": "mugs", "customer_id": UUID(int=1), "run_id": UUID(int=2), "journey": "cart-recovery"}
+    slot = Slot(**ids, step=step, gap=gap, requires=(CartQuiet(quiet=gap),))
+    truth = Truth(
+        address="ann@shop.example", consented=True, cart_lines=1, cart_changed_at=NOW - gap, last_marketing_at=NOW - gap
+    )
+
+    assert sends(slot, truth)
+    assert decide(slot, truth, NOW - timedelta(microseconds=1)).until == NOW

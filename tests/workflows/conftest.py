@@ -1,0 +1,194 @@
+"""A whole shop on a time-skipping server: real router, real workflows, real ledger and templates; only mail stays here."""
+
+import asyncio
+import contextlib
+import shutil
+import sysconfig
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio import activity
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.client import WorkflowHandle, WorkflowHistory
+from temporalio.service import RPCError
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
+
+import templates
+from activities.deliver import Deliver
+from activities.stock import ReleaseWave
+from adapters.channels.memory import MemoryChannel
+from adapters.postgres import plans, queue
+from adapters.postgres.identities import new_id
+from adapters.postgres.ingest import EventStore
+from adapters.postgres.ledger import PostgresLedger
+from adapters.postgres.stores import KeyStore
+from adapters.postgres.tables import messages, runs
+from adapters.postgres.waitlist import PostgresWaitlist
+from adapters.rendering.renderer import TemplateRenderer
+from adapters.temporal.engine import Engine
+from adapters.temporal.plugin import journeys_plugin
+from adapters.temporal.search_attributes import KEYWORDS
+from domain.events import Event, Who
+from domain.message import StoreCard
+from domain.plans import validated
+from domain.ports import Clock
+from domain.tokens import Signer
+from worker.router import Router
+from workflows.registry import WORKFLOWS
+
+
+class TimeSkippingShop:
+    """A store whose customers live through months in milliseconds."""
+
+    def __init__(self, env: WorkflowEnvironment, engine: AsyncEngine, task_queue: str) -> None:
+        self.store_id = f"shop-{uuid4().hex[:12]}"
+        self.env = env
+        self.engine = engine
+        self.outbox = MemoryChannel()
+        self.events = EventStore(engine)
+        self.now = datetime.fromtimestamp(0, UTC)
+        self.router = Router(engine, Engine(env.client, task_queue), lambda: self.now, retries=())
+
+    async def track(self, name: str, user: str = "ada", /, *, at: datetime | None = None, **properties: Any) -> UUID:
+        """Accept an event as the API would, and route it."""
+        payload = {"type": "track", "event": name, "properties": properties}
+        return await self._accept("track", name, Who(user_id=user), payload, at)
+
+    async def identify(self, user: str | None = "ada", anonymous: str | None = None, **traits: Any) -> UUID:
+        """Tell the store who a customer is."""
+        who = Who(user_id=user, anonymous_id=anonymous, email=traits.get("email"))
+        return await self._accept("identify", None, who, {"type": "identify", "traits": traits}, None)
+
+    async def browse(self, name: str, anonymous: str, /, **properties: Any) -> UUID:
+        """Accept an event of a browser whose customer is not known yet."""
+        payload = {"type": "track", "event": name, "properties": properties}
+        return await self._accept("track", name, Who(anonymous_id=anonymous), payload, None)
+
+    async def alias(self, previous: str, user: str) -> UUID:
+        """Declare two ids to be one person."""
+        payload = {"type": "alias", "previousId": previous, "userId": user}
+        return await self._accept("alias", None, Who(user_id=user), payload, None)
+
+    async def subscribe_by_address(self, address: str) -> UUID:
+        """A newsletter form knows nothing but the address."""
+        payload = {"type": "track", "event": "Newsletter Subscribed", "properties": {"email": address}}
+        return await self._accept("track", "Newsletter Subscribed", Who(email=address), payload, None)
+
+    async def subscriber(self, user: str = "ada") -> None:
+        """A customer with an address and consent, who is too old for a welcome."""
+        await self.identify(user, email=f"{user}@example.com", firstName=user.title(), marketing_consent=True)
+
+    async def plan(self, journey: str, **settings: Any) -> None:
+        """Override a plan of the store."""
+        await plans.put(self.engine, self.store_id, journey, validated(journey, settings), self.now)
+
+    async def skip(self, **duration: float) -> None:
+        """Let time pass, and every timer that is due fire."""
+        await self.env.sleep(timedelta(**duration))
+        await self.tick()
+
+    async def tick(self) -> None:
+        """Read the server's clock."""
+        self.now = await self.env.get_current_time()
+
+    async def said(self, user: str = "ada") -> list[tuple[str, str]]:
+        """What was sent or withheld, by step, oldest first."""
+        query = select(messages.c.step, messages.c.state).where(messages.c.store_id == self.store_id)
+        async with self.engine.connect() as connection:
+            rows = (await connection.execute(query.order_by(messages.c.claimed_at))).all()
+        return [(row.step, row.state) for row in rows]
+
+    async def runs(self, journey: str) -> list[Any]:
+        """The rows of a journey's runs, oldest first."""
+        query = select(runs).where(runs.c.store_id == self.store_id, runs.c.journey == journey).order_by(runs.c.begun_at)
+        async with self.engine.connect() as connection:
+            return list((await connection.execute(query)).all())
+
+    async def handle(self, journey: str) -> WorkflowHandle[Any, Any]:
+        """The newest run of a journey in Temporal."""
+        return self.env.client.get_workflow_handle((await self.runs(journey))[-1].workflow_id)
+
+    async def history(self, journey: str) -> WorkflowHistory:
+        """What Temporal recorded of a journey's newest run."""
+        return await (await self.handle(journey)).fetch_history()
+
+    async def settled(self, journey: str, deadline: float = 20.0) -> str:
+        """Wait until the newest run of a journey is closed, without moving time, and return its outcome."""
+        handle = await self.handle(journey)
+        async with asyncio.timeout(deadline):
+            while (description := await handle.describe()).close_time is None:
+                await asyncio.sleep(0.02)
+        return description.status.name if description.status else ""
+
+    async def until_said(self, count: int, deadline: float = 20.0) -> list[tuple[str, str]]:
+        """Wait until so many slots are settled or deferred, without moving time."""
+        async with asyncio.timeout(deadline):
+            while len(said := await self.said()) < count or any(s in {"claimed", "sending"} for _, s in said):
+                await asyncio.sleep(0.02)
+        return said
+
+    async def close(self) -> None:
+        """End every run: one left behind without a worker would hold the server's clock in the next test."""
+        async with self.engine.connect() as connection:
+            workflow_ids = set((await connection.execute(select(runs.c.workflow_id))).scalars())
+        for workflow_id in workflow_ids:
+            with contextlib.suppress(RPCError):
+                await self.env.client.get_workflow_handle(workflow_id).terminate()
+        await self.events.close()
+
+    async def _accept(self, kind: Any, name: str | None, who: Who, payload: dict[str, Any], at: datetime | None) -> UUID:
+        await self.tick()
+        event = Event(
+            store_id=self.store_id, id=new_id(), message_id=uuid4().hex, type=kind, name=name, who=who, payload=payload,
+            at=at or self.now, received_at=self.now,
+        )  # fmt: skip
+        await self.events.accept([event])
+        await self.router.route_everything()
+        assert await queue.parked(self.engine, self.store_id) == []
+        return event.id
+
+
+@pytest.fixture(scope="session")
+async def time_skipping() -> AsyncIterator[WorkflowEnvironment]:
+    """The Java test server: moves its clock instead of waiting."""
+    binary = shutil.which("temporal-test-server", path=sysconfig.get_path("scripts"))
+    async with await WorkflowEnvironment.start_time_skipping(
+        test_server_existing_path=binary, plugins=[journeys_plugin()]
+    ) as env:
+        keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
+        request = AddSearchAttributesRequest(search_attributes=dict.fromkeys(KEYWORDS, keyword))
+        await env.client.operator_service.add_search_attributes(request)
+        yield env
+
+
+@pytest.fixture
+async def shop(time_skipping: WorkflowEnvironment, engine: AsyncEngine, clock: Clock) -> AsyncIterator[TimeSkippingShop]:
+    """A store with a worker of its own."""
+    task_queue = f"shop-{uuid4().hex}"
+    shop = TimeSkippingShop(time_skipping, engine, task_queue)
+
+    def business_time() -> datetime:
+        # Inside an activity the server's clock is the one that counts.
+        return activity.info().current_attempt_scheduled_time
+
+    renderer = TemplateRenderer(Path(templates.__path__[0]), Signer(["a-secret-for-tests-only"]), "https://j.test")
+    deliver = Deliver(PostgresLedger(engine), renderer, shop.outbox, business_time)
+    waves = ReleaseWave(PostgresWaitlist(engine), Engine(time_skipping.client, task_queue), business_time)
+    card = StoreCard(
+        store_id=shop.store_id, name="Mugs & More", url="https://mugs.test", currency="EUR",
+        sender_email="hello@mugs.test", sender_name="Mugs & More", address="1 Kiln Lane, Stoke",
+    )  # fmt: skip
+    await KeyStore(engine, clock).create_store(card)
+    activities = [deliver.deliver, waves.release]
+    async with Worker(time_skipping.client, task_queue=task_queue, workflows=WORKFLOWS, activities=activities):
+        await shop.tick()
+        yield shop
+        await shop.close()

@@ -1,0 +1,40 @@
+"""Asking the `deliver` activity, with the one retry policy there is for it."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError
+
+with workflow.unsafe.imports_passed_through():
+    from activities.deliver import Deliver
+    from domain.delivery import Delivery, Result, Slot
+
+# 1, 2, 4, 8, 16, 32 s, then slower, for a day (requirements/3, error handling); each attempt asks the gate again.
+_RETRY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=15))
+_A_DAY = timedelta(hours=24)
+_ONE_ATTEMPT = timedelta(minutes=2)
+
+
+async def deliver(slot: Slot, interrupted: Callable[[], bool]) -> Delivery | None:
+    """Have a slot settled; return None if the run was interrupted first.
+
+    A provider that is down keeps the activity retrying for hours; an exit does not wait for it.
+    """
+    handle = workflow.start_activity_method(
+        Deliver.deliver,
+        slot,
+        summary=f"{slot.step.name}: {slot.step.template} by e-mail",
+        start_to_close_timeout=_ONE_ATTEMPT,
+        schedule_to_close_timeout=_A_DAY,
+        retry_policy=_RETRY,
+    )
+    await workflow.wait_condition(lambda: handle.done() or interrupted())
+    if not handle.done():
+        handle.cancel()
+        return None
+    try:
+        return await handle
+    except ActivityError:
+        return Delivery(result=Result.FAILED, because="it could not be handed over within a day")
