@@ -8,6 +8,7 @@ whether it went out, so it is recorded as `unknown` and not sent again (G3).
 from temporalio import activity
 
 from activities.failures import as_application_errors
+from activities.heartbeats import heartbeats
 from domain.delivery import Delivery, Result, Slot
 from domain.errors import ChannelUnavailable, DeliveryUnknown, RecipientRejected, TemplateBroken
 from domain.message import Material
@@ -30,7 +31,7 @@ class Deliver:
         Raises:
             ApplicationError: Retryable: events of the customer are not applied yet, or the provider is down.
         """
-        with as_application_errors():
+        with as_application_errors(), heartbeats():
             claim = await self._ledger.claim(slot, self._clock())
             if claim.material is None:
                 return claim.delivery

@@ -29,13 +29,14 @@ def system_clock() -> datetime:
     return datetime.now(UTC)
 
 
-def create_app(settings: Settings, clock: Clock, *, engine_check: health.Check = health.temporal_answers) -> FastAPI:
+def create_app(settings: Settings, clock: Clock, *, engine_check: health.Check | None = None) -> FastAPI:
     """Build the API.
 
     Args:
         settings: Where the database is, and what signs links.
         clock: Tells when an event was received.
-        engine_check: Returns if the workflow engine answers, and raises if not.
+        engine_check: Returns if the workflow engine answers, and raises if not; None asks the Temporal of the
+            environment.
 
     Raises:
         ConfigurationError: The settings cannot work.
@@ -47,7 +48,7 @@ def create_app(settings: Settings, clock: Clock, *, engine_check: health.Check =
         engine = create_engine(url)
         events = EventStore(engine)
         app.state.services = Services(settings, engine, events, KeyStore(engine, clock), signer, clock)
-        app.state.engine_check = engine_check
+        app.state.engine_check = engine_check or health.Temporal()
         try:
             yield
         finally:

@@ -8,9 +8,10 @@ from typing import Literal, cast
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 from temporalio.client import Client
-from temporalio.envconfig import ClientConfig
+from temporalio.service import RPCError
 
 from adapters.postgres import reports
+from adapters.temporal.client import connect
 from api.errors import documented
 from api.services import Wired
 from domain.errors import Unavailable
@@ -43,19 +44,24 @@ class Queue(BaseModel):
     oldest_age_seconds: float | None
 
 
-async def temporal_answers() -> None:
-    """Ask the Temporal of the environment whether it serves.
+class Temporal:
+    """The Temporal of the environment, connected with the first question."""
 
-    Raises:
-        Unavailable: It does not answer in two seconds.
-    """
-    config = {"target_host": "localhost:7233", **ClientConfig.load_client_connect_config()}
-    try:
-        async with asyncio.timeout(_PATIENCE.total_seconds()):
-            client = await Client.connect(**config, lazy=True)  # type: ignore[arg-type]
-            await client.service_client.check_health(timeout=_PATIENCE)
-    except Exception as problem:  # whatever it is, the engine does not serve
-        raise Unavailable("Temporal does not answer; events are stored and wait") from problem
+    def __init__(self) -> None:
+        self._client: Client | None = None
+
+    async def __call__(self) -> None:
+        """Ask whether it serves.
+
+        Raises:
+            Unavailable: It does not answer in two seconds.
+        """
+        try:
+            async with asyncio.timeout(_PATIENCE.total_seconds()):
+                self._client = self._client or await connect(lazy=True)
+                await self._client.service_client.check_health(timeout=_PATIENCE)
+        except (RPCError, RuntimeError, OSError, TimeoutError) as problem:
+            raise Unavailable("Temporal does not answer; events are stored and wait") from problem
 
 
 @router.get("", summary="Does the API answer?")

@@ -243,7 +243,7 @@ async def cart(request: Request, services: Wired, shown: Shown) -> Tracked:
     raw = {
         "type": "track",
         "event": canonical(name) or name,
-        "properties": {**data, "products": _products(data), "currency": data.get("currency") or store.currency},
+        "properties": data,
         **_envelope(body),
         "userId": _first(who.get("user_id"), who.get("customer_id"), (customer or {}).get("id")),
         # A cart that names nobody is still one browser's cart.
@@ -278,7 +278,7 @@ async def _store(services: Services, shown: list[str], body: Mapping[str, Any]) 
     return await access(services, [*shown, own] if isinstance(own, str) else shown, "write")
 
 
-def _understood(raw: Mapping[str, Any], request: Request, services: Services, store: Access) -> Event:
+def _understood(raw: dict[str, Any], request: Request, services: Services, store: Access) -> Event:
     peer = request.client.host if request.client and "origin" in request.headers else None
     try:
         return understood(raw, Arrival(store_id=store.store_id, received_at=services.clock(), peer=peer))
@@ -297,6 +297,7 @@ def _envelope(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _properties(body: Mapping[str, Any], currency: str) -> dict[str, Any]:
+    currency = currency if body.get("currency") is None else str(body["currency"])
     properties: dict[str, Any] = {"currency": currency}
     for field, value in body.items():
         if field in _ENVELOPE or field == "writeKey":
@@ -310,25 +311,6 @@ def _decimal(field: str, cents: object, currency: str) -> float:
     if isinstance(cents, bool) or not isinstance(cents, int) or not 0 <= cents <= MAX_MINOR:
         raise InvalidEvent(field, "must be a whole number of cents")
     return float(to_decimal(cents, currency))
-
-
-def _products(data: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Find the lines of a cart under the names that shops give them."""
-    lines = _first(*(data.get(field) for field in ("products", "items", "line_items")))
-    if lines is None:
-        return []
-    if not isinstance(lines, list) or not all(isinstance(line, dict) for line in lines):
-        raise InvalidEvent("cart_data.items", "must be a list of objects")
-    return [
-        {
-            **line,
-            "product_id": _first(
-                *(line.get(field) for field in ("product_id", "productId", "id", "sku", "variant_id"))
-            ),
-            "name": _first(*(line.get(field) for field in ("name", "product_name", "title"))),
-        }
-        for line in lines
-    ]
 
 
 def _first(*values: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 import typer
 
-from cli import dev, operate
+from cli import dev, health, operate
 from domain.errors import InvalidInput, JourneysError
 
 
@@ -29,6 +29,7 @@ app = Commands(help=__doc__, no_args_is_help=True, add_completion=False, pretty_
 app.command()(dev.dev)
 app.command()(dev.demo)
 app.command()(operate.migrate)
+app.command()(health.health)
 app.add_typer(operate.store, name="store")
 app.add_typer(operate.key, name="key")
 app.add_typer(operate.plan, name="plan")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
+import hypothesis
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
@@ -19,6 +20,12 @@ from adapters.postgres.tables import metadata
 from adapters.settings import Settings
 from cli.stack.postgres import LocalPostgres
 from domain.message import StoreCard
+
+# Properties are judged by what they find, not by how fast a busy machine finds it.
+hypothesis.settings.register_profile(
+    "unhurried", deadline=None, max_examples=60, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("unhurried")
 
 _CUT_OFF = """
     select pg_terminate_backend(pid) from pg_stat_activity
@@ -67,7 +74,6 @@ def template(database_url: str) -> Iterator[str]:
     name = f"template_{uuid4().hex}"
     _execute(database_url, f"create database {name}")
     upgrade(_url(database_url, name))
-    _create_missing(_url(database_url, name))
     yield name
     _execute(database_url, f"drop database {name} with (force)")
 
@@ -149,11 +155,3 @@ def _url(server: str, database: str) -> str:
 def _execute(url: str, statement: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(statement)
-
-
-def _create_missing(url: str) -> None:
-    from sqlalchemy import create_engine as sync_engine
-
-    engine = sync_engine("postgresql+psycopg://" + url.partition("://")[2])
-    metadata.create_all(engine)
-    engine.dispose()

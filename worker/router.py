@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.postgres import queue, runs
 from adapters.postgres.queue import Queued
-from adapters.postgres.routing import PlansByStore, route
+from adapters.postgres.routing import TermsByStore, route
 from domain.commands import Command
 from domain.errors import Unavailable
 from domain.ports import Clock
@@ -179,13 +179,13 @@ class Router:
 
     async def _apply_together(self, batch: Sequence[Queued]) -> list[Queued]:
         now = self._clock()
-        plans: PlansByStore = {}
+        terms: TermsByStore = {}
         done: list[Queued] = []
         async with self._engine.begin() as connection:
             todo: dict[UUID, Sequence[Command]] = {}
             for queued in batch:
                 if queued.commands is None:
-                    commands = await route(connection, queued.event, now, plans)
+                    commands = await route(connection, queued.event, now, terms)
                     todo[queued.event.id] = commands
                     done.append(queued.model_copy(update={"commands": tuple(commands)}))
                 else:

@@ -9,12 +9,15 @@ from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from activities.deliver import Deliver
+    from activities.heartbeats import INTERVAL
     from domain.delivery import Delivery, Result, Slot
 
 # 1, 2, 4, 8, 16, 32 s, then slower, for a day (requirements/3, error handling); each attempt asks the gate again.
 _RETRY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=15))
 _A_DAY = timedelta(hours=24)
-_ONE_ATTEMPT = timedelta(minutes=2)
+# An attempt outlasts the mail server's time for its verdict; a worker that died is noticed long before.
+_ONE_ATTEMPT = timedelta(minutes=4)
+_SILENCE = 3 * INTERVAL
 
 
 async def deliver(slot: Slot, interrupted: Callable[[], bool]) -> Delivery | None:
@@ -27,6 +30,7 @@ async def deliver(slot: Slot, interrupted: Callable[[], bool]) -> Delivery | Non
         slot,
         summary=f"{slot.step.name}: {slot.step.template} by e-mail",
         start_to_close_timeout=_ONE_ATTEMPT,
+        heartbeat_timeout=_SILENCE,
         schedule_to_close_timeout=_A_DAY,
         retry_policy=_RETRY,
     )

@@ -121,6 +121,8 @@ def _newer(told: dict[str, Any], stamps: dict[str, str], at: datetime) -> dict[s
 
 
 async def _consent(on: Applying, fact: ConsentChanged) -> list[Derived]:
+    if await _said_again(on, fact):
+        return []
     await _record_consent(
         on, fact.channel, fact.topic, granted=fact.granted, source=fact.source, ip=fact.ip, at=fact.at
     )
@@ -135,6 +137,25 @@ async def _consent(on: Applying, fact: ConsentChanged) -> list[Derived]:
         )
         await on.connection.execute(lift)
     return []
+
+
+async def _said_again(on: Applying, fact: ConsentChanged) -> bool:
+    """Tell whether a client only repeats a trait that it keeps.
+
+    Clients send the traits they know with every `identify`, so `newsletter: true` from last year must not outvote
+    yesterday's unsubscribe: from that source only a change is a word.
+    """
+    if fact.source != "identify":
+        return False
+    last = (
+        select(consents.c.granted)
+        .where(consents.c.store_id == on.store_id, consents.c.customer_id == on.customer_id)
+        .where(consents.c.channel == fact.channel, consents.c.topic == fact.topic)
+        .where(consents.c.source == fact.source, consents.c.at <= fact.at)
+        .order_by(consents.c.at.desc())
+        .limit(1)
+    )
+    return bool(await on.connection.scalar(last) is fact.granted)
 
 
 async def _record_consent(

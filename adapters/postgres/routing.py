@@ -14,22 +14,35 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.postgres import identities, plans, runs
 from adapters.postgres.apply import Applying, Derived
-from adapters.postgres.tables import carts, orders
+from adapters.postgres.tables import carts, orders, stores
 from domain.cart import Cart
 from domain.commands import Command, EndRun, JoinRun, SignalRun
 from domain.events import Event
 from domain.facts import Fact, IdentitiesJoined, OrderPlaced
 from domain.runs import Outcome, RunState
 from domain.snapshot import PinnedPlan, Snapshot
+from domain.values import Value
 from workflows import enrolment
 
-PlansByStore = dict[str, dict[str, PinnedPlan]]
-"""The plans read so far in a batch, so that a batch reads each store's once."""
+
+class Terms(Value):
+    """What a store has settled: its currency and its plans."""
+
+    currency: str
+    plans: dict[str, PinnedPlan]
 
 
-async def route(connection: AsyncConnection, event: Event, now: datetime, read: PlansByStore) -> list[Command]:
+TermsByStore = dict[str, Terms]
+"""The terms read so far in a batch, so that a batch reads each store's once."""
+
+
+async def route(connection: AsyncConnection, event: Event, now: datetime, read: TermsByStore) -> list[Command]:
     """Apply an event and return what Temporal must do for it."""
-    understood = facts(event)
+    store_id = event.store_id
+    if store_id not in read:
+        currency = await connection.scalar(select(stores.c.currency).where(stores.c.store_id == store_id))
+        read[store_id] = Terms(currency=currency or "USD", plans=await plans.current(connection, store_id))
+    understood = facts(event, read[store_id].currency)
     owed: list[Command] = []
     customer_id: UUID | None = None
     # An event that says nothing else may still say that a browser is a customer's; the catalogue's never does.
@@ -55,7 +68,7 @@ def _names_two(event: Event) -> bool:
 
 
 async def _enrol(
-    connection: AsyncConnection, event: Event, derived: Derived, now: datetime, read: PlansByStore
+    connection: AsyncConnection, event: Event, derived: Derived, now: datetime, read: TermsByStore
 ) -> list[Command]:
     if not enrolment.matters(derived.fact):
         return []
@@ -64,13 +77,11 @@ async def _enrol(
 
 
 async def snapshot(
-    connection: AsyncConnection, event: Event, customer_id: UUID | None, now: datetime, read: PlansByStore
+    connection: AsyncConnection, event: Event, customer_id: UUID | None, now: datetime, read: TermsByStore
 ) -> Snapshot:
     """Read what the enrolment rules need to know."""
     store_id = event.store_id
-    if store_id not in read:
-        read[store_id] = await plans.current(connection, store_id)
-    known = Snapshot(store_id=store_id, now=now, trigger=str(event.id), plans=read[store_id])
+    known = Snapshot(store_id=store_id, now=now, trigger=str(event.id), plans=read[store_id].plans)
     if customer_id is None:
         return known
     cart = await connection.scalar(
@@ -115,7 +126,7 @@ async def _rejoin(
     customer_id: UUID,
     before: Sequence[RunState],
     now: datetime,
-    read: PlansByStore,
+    read: TermsByStore,
 ) -> list[Command]:
     """Make the runs of the joined customers one set: one run per journey and product remains, the oldest."""
     state = await snapshot(connection, event, customer_id, now, read)

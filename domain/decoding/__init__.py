@@ -34,8 +34,10 @@ def facts(event: Event, currency: str = "USD") -> list[AnyFact]:
             return list(people.joined(report))
         case "identify":
             return list(people.identified(report))
-        case "page" | "screen" | "group":
+        case "page" | "screen":
             return list(people.introduced(report))
+        case "group":
+            return []
     name = canonical(event.name or "")
     if name is None:
         return []

@@ -70,10 +70,10 @@ def joined(report: Report) -> Iterator[AnyFact]:
 
 def introduced(report: Report, name: str | None = None) -> Iterator[AnyFact]:
     """Any other event of a customer: an e-mail address in it says who that is."""
-    person = _customer(report)
-    if name not in _OF_SOMEONE_ELSE:
-        # Beside an address, only what cannot be about a product: `name` and `language` of a book are not the reader's.
-        person = report.properties.only(*_EMAIL, *_PHONE, *_FIRST, *_LAST).over(person)
+    if name in _OF_SOMEONE_ELSE:
+        return
+    # Beside an address, only what cannot be about a product: `name` and `language` of a book are not the reader's.
+    person = report.properties.only(*_EMAIL, *_PHONE, *_FIRST, *_LAST).over(_customer(report))
     if _email(report, person) is not None:
         yield from _profile(report, person)
     if name in _CONSENT_AT_CHECKOUT:

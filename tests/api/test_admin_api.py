@@ -9,7 +9,7 @@ from uuid_utils.compat import uuid7
 
 from adapters.postgres import tables
 
-OURS, MERGED = uuid7(), uuid7()
+OURS, MERGED = UUID(int=7), UUID(int=8)
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ def test_every_event_is_understood_or_refused_by_name(raw):
     assert {**event.payload} == {key: value for key, value in raw.items() if key != "writeKey"}
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(batch=st.lists(events, min_size=1, max_size=10))
 async def test_whatever_is_understood_can_be_stored(engine, batch):
     """The envelope refuses everything that Postgres would refuse, so that no batch fails for one event."""

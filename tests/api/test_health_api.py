@@ -1,5 +1,6 @@
 """Health, and what the API answers while a part of it is down."""
 
+import asyncio
 from datetime import timedelta
 
 import httpx
@@ -8,6 +9,7 @@ from sqlalchemy import text
 
 from adapters.settings import Settings
 from api.app import create_app
+from api.health import Temporal
 from domain.errors import ConfigurationError, Unavailable
 
 
@@ -84,12 +86,17 @@ async def test_ingest_does_not_need_the_engine(settings, clock, store):
     assert (engine.status_code, stored.status_code) == (503, 200)
 
 
+async def test_an_engine_that_does_not_answer_is_told_within_seconds(monkeypatch):
+    """The check of a Temporal that is not there ends; it does not hang with it."""
+    monkeypatch.setenv("TEMPORAL_ADDRESS", "127.0.0.1:1")
+    with pytest.raises(Unavailable):
+        await asyncio.wait_for(Temporal()(), timeout=4)
+
+
 async def test_too_much_at_once_is_429_with_retry_after(app, client, monkeypatch):
     """The one 4xx that clients repeat."""
     events = app.state.services.events
     monkeypatch.setattr(events, "_capacity", 0)
-    import asyncio
-
     body = {"event": "X", "userId": "u"}
     answers = await asyncio.gather(*(client.post("/v1/track", json={**body, "messageId": n}) for n in range(20)))
     refused = [answer for answer in answers if answer.status_code == 429]

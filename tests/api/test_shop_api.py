@@ -61,6 +61,14 @@ async def test_each_endpoint_is_one_event(client, stored, clock, path, body, nam
     assert event.at == clock() - timedelta(minutes=5)
 
 
+async def test_cents_are_minor_units_of_the_currency_that_is_told(client, stored):
+    """1999 yen are not 19.99 yen."""
+    answer = await client.post("/track/view", json={**VIEW, "currency": "JPY"})
+
+    assert answer.status_code == 200
+    assert (await stored())[0].payload["properties"]["price"] == 1999
+
+
 async def test_a_beacon_needs_no_headers(anyone, store, stored):
     """`navigator.sendBeacon` sends text/plain and cannot set a header."""
     answer = await anyone.post(
@@ -104,7 +112,7 @@ async def test_every_shop_endpoint_needs_a_write_key(anyone):
 
 
 async def test_a_cart_is_told_whole(client, stored):
-    """Lines are found under the names that shops use; the customer's id and address identify."""
+    """It is stored as told; the customer's id and address identify, and the cart's id does for the browser's."""
     cart = {
         "cart_id": "c-77",
         "items": [{"id": 5, "title": "Mug", "price": "12.50", "quantity": 2}],
@@ -119,11 +127,7 @@ async def test_a_cart_is_told_whole(client, stored):
     (event,) = await stored()
     assert (event.name, event.user_id, event.anonymous_id) == ("Cart Updated", "42", "c-77")
     assert (event.email, event.message_id) == ("ann@example.com", "9")
-    properties = event.payload["properties"]
-    assert properties["products"] == [
-        {"id": 5, "product_id": 5, "title": "Mug", "name": "Mug", "price": "12.50", "quantity": 2}
-    ]
-    assert (properties["currency"], properties["total"]) == ("EUR", 25)
+    assert event.payload["properties"] == cart
 
 
 @pytest.mark.parametrize(
@@ -131,8 +135,7 @@ async def test_a_cart_is_told_whole(client, stored):
     [
         ({"event": "cart_updated"}, "cart_data"),
         ({"cart_data": {}}, "event"),
-        ({"event": "cart_updated", "cart_data": {"items": {}}}, "cart_data.items"),
-        ({"event": "cart_updated", "cart_data": {"items": ["mug"]}}, "cart_data.items"),
+        ({"event": "cart_updated", "cart_data": []}, "cart_data"),
         ({"event": "cart_updated", "cart_data": {"items": []}}, "user_id"),
     ],
 )

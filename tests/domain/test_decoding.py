@@ -93,7 +93,9 @@ def test_an_address_on_an_event_tells_who_the_customer_is(name):
 
 def test_a_friends_address_is_not_the_customers():
     """Product Shared carries the recipient."""
-    assert tracked("Product Shared", {"product_id": "mug", "email": "friend@shop.example"}) == []
+    shared = {"product_id": "mug", "email": "friend@shop.example"}
+
+    assert facts(event("Product Shared", who=Who(user_id="u-1", email="friend@shop.example"), properties=shared)) == []
 
 
 def test_an_event_without_an_address_leaves_the_profile_alone():
@@ -110,7 +112,9 @@ def test_an_identity_by_address_alone_is_an_address():
 
 def test_a_group_is_not_a_person():
     """The traits of a `group` call describe a company."""
-    assert facts(event(kind="group", traits={"email": "info@company.example"})) == []
+    who = Who(user_id="u-1", email="info@company.example")
+
+    assert facts(event(kind="group", who=who, traits={"email": "info@company.example"})) == []
 
 
 def test_alias_joins_two_identities():

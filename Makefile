@@ -1,0 +1,42 @@
+# Two commands on a bare machine: `make setup`, `make demo`. Everything is installed into .venv; nothing needs root.
+
+PYTHON ?= python3
+UV_VERSION := 0.13.8
+BIN := .venv/bin
+# The Python that runs us is the one to use: uv must not fetch another.
+UV := UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=.venv $(BIN)/uv
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo dev test check format
+
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1: /p' $(MAKEFILE_LIST)
+
+setup: .venv/.synced ## Install everything into .venv (again only when uv.lock or pyproject.toml changed)
+
+demo: setup ## Run the stack and replay a real shop until Ctrl-C; ONCE=1 ends by itself
+	@exec $(BIN)/journeys demo $(if $(ONCE),--once)
+
+dev: setup ## Run the stack until Ctrl-C; its data is kept in .journeys/
+	@exec $(BIN)/journeys dev
+
+test: check ## Run everything that CI runs
+	@exec $(BIN)/pytest $(PYTEST_ARGS)
+
+check: setup ## Lint, format, types and import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## Format the code and fix what can be fixed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.venv/.synced: pyproject.toml uv.lock
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is needed: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$$($(PYTHON) --version) is too old: 3.11 or newer is needed: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test "$$($(BIN)/uv --version 2>/dev/null | cut -d' ' -f2)" = "$(UV_VERSION)" || $(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"
+	$(UV) sync --frozen --inexact --compile-bytecode
+	@touch $@

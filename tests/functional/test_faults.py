@@ -1,0 +1,108 @@
+"""Parts die, are cut off and come back; every acknowledged event is acted on, and nothing is sent twice."""
+
+import asyncio
+
+from tests.functional.conftest import House, eventually, messages
+
+MUG = {"product_id": "mug", "name": "Blue mug", "price": 12.5, "quantity": 1, "currency": "EUR"}
+
+
+async def test_a_router_that_is_killed_loses_nothing(house: House, customer: str) -> None:
+    """kill -9 while events come in; after the restart each is acted on once (G1)."""
+    customers = [f"{customer}-{number}" for number in range(8)]
+    for number, user in enumerate(customers):
+        await house.subscriber(user)
+        await house.track(user, "Product Added", **MUG)
+        if number == 3:
+            house.stack.kill("router")
+    await asyncio.to_thread(house.stack.start, "router")
+    for user in customers:
+        await house.until_mails(user, 1)
+    await house.until_routed()
+
+    for user in customers:
+        await house.until_outcome(user, "cart-recovery", "completed")
+        assert len(await house.mails(user)) == 2
+
+
+async def test_events_wait_while_temporal_is_down(house: House, customer: str) -> None:
+    """Ingest does not depend on Temporal; what happened meanwhile is known when it is back."""
+    await house.subscriber(customer)
+    await house.subscriber(f"{customer}-buyer")
+    await house.track(f"{customer}-buyer", "Product Added", **MUG)
+    await house.until_mails(f"{customer}-buyer", 1)
+    await asyncio.to_thread(house.stack.kill, "temporal")
+    await house.track(customer, "Product Added", **MUG)
+    await house.track(f"{customer}-buyer", "Order Completed", order_id=customer, total=12.5, products=[MUG])
+    await asyncio.to_thread(house.stack.start, "temporal")
+
+    await house.until_mails(customer, 1)
+    run = await house.until_outcome(f"{customer}-buyer", "cart-recovery", "converted")
+    await house.until_closed(run["workflow_id"])
+    assert [message["step"] for message in run["messages"]] == ["reminder-1"]
+
+
+async def test_a_worker_that_is_killed_sends_nothing_twice(house: House, customer: str) -> None:
+    """kill -9 while mails go out; afterwards each step has one mail, or stands as unknown by the rule (G3)."""
+    customers = [f"{customer}-{number}" for number in range(8)]
+    for user in customers:
+        await house.subscriber(user)
+        await house.track(user, "Product Added", **MUG)
+    await house.until_mails(customers[0], 1)
+    house.stack.kill("worker")
+    await asyncio.to_thread(house.stack.start, "worker")
+
+    for user in customers:
+        await house.until_outcome(user, "cart-recovery", "completed")
+        mails = [str(mail["Message-ID"]) for mail in await house.mails(user)]
+        (run,) = await house.journeys(user)
+        sent = [m for m in run["messages"] if m["state"] == "sent"]
+        unknown = [m for m in run["messages"] if m["state"] == "unknown"]
+        assert len(mails) == len(set(mails))
+        assert len(sent) <= len(mails) <= len(sent) + len(unknown)
+        assert len(sent) + len(unknown) == 2
+
+
+async def test_a_mail_server_that_is_away_is_asked_again(house: House, customer: str) -> None:
+    """Connection errors are retried; an order meanwhile ends the run at once, without waiting for the server."""
+    buyer = f"{customer}-buyer"
+    await house.subscriber(customer)
+    await house.subscriber(buyer)
+    await asyncio.to_thread(house.stack.stop, "inbox")
+    await house.track(customer, "Product Added", **MUG)
+    await house.track(buyer, "Product Added", **MUG)
+
+    async def claimed() -> int:
+        return len([row for row in await house.rows(messages) if row.state == "claimed"])
+
+    await eventually(claimed, lambda count: count >= 2, "both messages are claimed and cannot go out")
+    await house.track(buyer, "Order Completed", order_id=customer, total=12.5, products=[MUG])
+    run = await house.until_outcome(buyer, "cart-recovery", "converted")
+    await house.until_closed(run["workflow_id"])
+    await asyncio.to_thread(house.stack.start, "inbox")
+
+    mails = await house.until_mails(customer, 1)
+    assert len(mails) == 1
+    subjects = [str(mail["Subject"]) for mail in await house.until_mails(buyer, 1)]
+    assert not any("cart" in subject for subject in subjects)
+
+
+async def test_events_are_accepted_while_the_router_is_away(house: House, customer: str) -> None:
+    """And no message goes out on what is not known yet: the order waits in the queue, the reminder waits for it (G4)."""
+    await house.subscriber(customer)
+    await house.track(customer, "Product Added", **MUG)
+    await house.until_mails(customer, 1)
+    house.stack.kill("router")
+    await house.track(customer, "Order Completed", order_id=customer, total=12.5, products=[MUG])
+
+    (run,) = await house.journeys(customer)
+    handle = house.temporal.get_workflow_handle(run["workflow_id"])
+
+    async def asked_again() -> bool:
+        return any(a.activity_type.name == "deliver" for a in (await handle.describe()).raw_description.pending_activities)
+
+    await eventually(asked_again, what="the second reminder asks the gate")
+    await asyncio.to_thread(house.stack.start, "router")
+    run = await house.until_outcome(customer, "cart-recovery", "converted")
+    await house.until_closed(run["workflow_id"])
+    assert "reminder-2" not in [m["step"] for m in run["messages"] if m["state"] == "sent"]
