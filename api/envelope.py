@@ -158,7 +158,7 @@ def _name(raw: Mapping[str, Any], kind: EventType) -> str | None:
 
 
 def _who(raw: Mapping[str, Any], kind: EventType, name: str | None) -> Who:
-    who = Who(user_id=_id(raw, "userId"), anonymous_id=_id(raw, "anonymousId"), email=_email(raw, name))
+    who = Who(user_id=_id(raw, "userId"), anonymous_id=_id(raw, "anonymousId"), email=_email(raw, kind, name))
     if kind == "alias" and _id(raw, "previousId") is None and who.anonymous_id is None:
         raise InvalidEvent("previousId", "is missing: an alias call names the identity before and after")
     of_nobody = kind == "track" and is_catalogue(name or "")
@@ -180,7 +180,9 @@ def _id(raw: Mapping[str, Any], field: str) -> str | None:
     return text if text.strip() else None
 
 
-def _email(raw: Mapping[str, Any], name: str | None) -> str | None:
+def _email(raw: Mapping[str, Any], kind: EventType, name: str | None) -> str | None:
+    if kind == "group":
+        return None  # its traits are a company's
     # Who shares a product or a cart writes somebody else's address into it.
     properties = {} if name and canonical(name) in _OF_SOMEONE_ELSE else raw.get("properties") or {}
     places = (raw.get("traits"), (raw.get("context") or {}).get("traits"), properties, properties.get("customer"))

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from domain.decoding import facts
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,6 +16,7 @@ from adapters.postgres.apply import Applying, Derived
 from adapters.postgres.tables import carts, orders, stores
 from domain.cart import Cart
 from domain.commands import Command, EndRun, JoinRun, SignalRun
+from domain.decoding import facts
 from domain.events import Event
 from domain.facts import Fact, IdentitiesJoined, OrderPlaced
 from domain.runs import Outcome, RunState

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
 from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import OperationalError
@@ -15,7 +15,7 @@ from adapters.postgres import migrations
 from adapters.settings import Settings
 from cli.stack import keys, ports, services
 from cli.stack.inbox import LocalInbox
-from cli.stack.postgres import LocalPostgres, locked, temporary_dir
+from cli.stack.postgres import LocalPostgres, in_use, temporary_dir
 from cli.stack.processes import Child, Supervisor
 from cli.stack.temporal import LocalTemporal
 from domain.errors import ConfigurationError, Unavailable
@@ -124,7 +124,7 @@ class Stack:
     def _start(self, exit_: ExitStack) -> None:
         options, settings, kept = self._options, self._settings, self._options.data_dir is not None
         data_dir = (options.data_dir or exit_.enter_context(temporary_dir())).absolute()
-        exit_.enter_context(_in_use(data_dir))
+        exit_.enter_context(in_use(data_dir))
 
         # Everything that can be found wrong is found before anything is started.
         api_port = ports.reserve(options.api_port, "--api-port")
@@ -203,14 +203,6 @@ def running(data_dir: Path) -> StackInfo:
         return StackInfo.model_validate_json((data_dir / INFO).read_bytes())
     except (FileNotFoundError, ValidationError):
         raise ConfigurationError(f"no stack runs on {data_dir}: start `journeys dev`, or set DATABASE_URL") from None
-
-
-def _in_use(data_dir: Path) -> IO[str]:
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        return locked(data_dir / "lock")
-    except PermissionError:
-        raise ConfigurationError(f"{data_dir} belongs to another user; choose another --data-dir") from None
 
 
 def migrated(database_url: str) -> None:

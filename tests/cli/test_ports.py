@@ -8,6 +8,9 @@ from cli.stack import ports
 from cli.stack.local import Options, Stack
 from domain.errors import ConfigurationError
 
+FLAGS = ("--api-port", "--inbox-port", "--smtp-port", "--temporal-port", "--temporal-ui-port", "--postgres-port")
+"""In the order of `Options`."""
+
 
 def test_a_taken_port_is_named_with_its_flag() -> None:
     """The message says what to type."""
@@ -26,16 +29,14 @@ def test_zero_is_any_free_port() -> None:
     assert ports.reserve(port, "--api-port") == port
 
 
-@pytest.mark.parametrize(
-    "flag", ["--api-port", "--inbox-port", "--smtp-port", "--temporal-port", "--temporal-ui-port", "--postgres-port"]
-)
+@pytest.mark.parametrize("flag", FLAGS)
 def test_the_stack_names_the_flag_of_each_taken_port(flag: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each port is checked, and nothing has been started when one is taken."""
     for name in ("DATABASE_URL", "SMTP_URL", "TEMPORAL_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
     started: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as other:
-        options = Options(None, *[other.getsockname()[1] if name == flag else 0 for name in _FLAGS])
+        options = Options(None, *[other.getsockname()[1] if name == flag else 0 for name in FLAGS])
 
         with (
             pytest.raises(ConfigurationError, match=rf"taken .* with {flag} "),
@@ -43,6 +44,3 @@ def test_the_stack_names_the_flag_of_each_taken_port(flag: str, monkeypatch: pyt
         ):
             pass
     assert started == []
-
-
-_FLAGS = ("--api-port", "--inbox-port", "--smtp-port", "--temporal-port", "--temporal-ui-port", "--postgres-port")

@@ -142,7 +142,7 @@ def test_a_signal_to_the_parent_stops_every_child(tmp_path: Path, asked: signal.
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of their parent's death")
 def test_a_killed_parent_takes_its_children_along(tmp_path: Path) -> None:
-    """kill -9 leaves no time to clean up."""
+    """Kill -9 leaves no time to clean up."""
     with subprocess.Popen(
         [sys.executable, "-c", PARENT, tmp_path], stdout=subprocess.PIPE, text=True, cwd=ROOT
     ) as parent:

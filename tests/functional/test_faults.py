@@ -8,7 +8,7 @@ MUG = {"product_id": "mug", "name": "Blue mug", "price": 12.5, "quantity": 1, "c
 
 
 async def test_a_router_that_is_killed_loses_nothing(house: House, customer: str) -> None:
-    """kill -9 while events come in; after the restart each is acted on once (G1)."""
+    """Kill -9 while events come in; after the restart each is acted on once (G1)."""
     customers = [f"{customer}-{number}" for number in range(8)]
     for number, user in enumerate(customers):
         await house.subscriber(user)
@@ -43,7 +43,7 @@ async def test_events_wait_while_temporal_is_down(house: House, customer: str) -
 
 
 async def test_a_worker_that_is_killed_sends_nothing_twice(house: House, customer: str) -> None:
-    """kill -9 while mails go out; afterwards each step has one mail, or stands as unknown by the rule (G3)."""
+    """Kill -9 while mails go out; afterwards each step has one mail, or stands as unknown by the rule (G3)."""
     customers = [f"{customer}-{number}" for number in range(8)]
     for user in customers:
         await house.subscriber(user)
@@ -88,7 +88,7 @@ async def test_a_mail_server_that_is_away_is_asked_again(house: House, customer:
 
 
 async def test_events_are_accepted_while_the_router_is_away(house: House, customer: str) -> None:
-    """And no message goes out on what is not known yet: the order waits in the queue, the reminder waits for it (G4)."""
+    """And nothing goes out on what is not known yet: the order waits in the queue, the reminder for it (G4)."""
     await house.subscriber(customer)
     await house.track(customer, "Product Added", **MUG)
     await house.until_mails(customer, 1)
@@ -99,7 +99,8 @@ async def test_events_are_accepted_while_the_router_is_away(house: House, custom
     handle = house.temporal.get_workflow_handle(run["workflow_id"])
 
     async def asked_again() -> bool:
-        return any(a.activity_type.name == "deliver" for a in (await handle.describe()).raw_description.pending_activities)
+        pending = (await handle.describe()).raw_description.pending_activities
+        return any(activity.activity_type.name == "deliver" for activity in pending)
 
     await eventually(asked_again, what="the second reminder asks the gate")
     await asyncio.to_thread(house.stack.start, "router")

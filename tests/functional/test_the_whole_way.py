@@ -2,7 +2,7 @@
 
 import re
 
-import segment.analytics as analytics
+from segment import analytics
 
 from tests.functional.conftest import House, eventually, messages
 
@@ -37,7 +37,8 @@ async def test_an_event_becomes_a_mail_a_click_an_order_and_a_conversion(house: 
     assert sent["opened_at"]
     assert sent["clicked_at"]
     closed = await house.until_closed(run["workflow_id"])
-    assert {pair.value for pair in closed.typed_search_attributes} >= {"demo", "converted"}
+    found = {pair.key.name: pair.value for pair in closed.typed_search_attributes}
+    assert (found["StoreId"], found["JourneyOutcome"]) == ("demo", "converted")
 
 
 async def test_a_purchase_between_two_reminders_is_the_last_word(house: House, customer: str) -> None:

@@ -1,4 +1,4 @@
-"""A whole shop on a time-skipping server: real router, real workflows, real ledger and templates; only mail stays here."""
+"""A whole shop on a time-skipping server: real router, workflows, ledger and templates; only mail stays here."""
 
 import asyncio
 import contextlib
@@ -99,7 +99,7 @@ class TimeSkippingShop:
         """Read the server's clock."""
         self.now = await self.env.get_current_time()
 
-    async def said(self, user: str = "ada") -> list[tuple[str, str]]:
+    async def said(self) -> list[tuple[str, str]]:
         """What was sent or withheld, by step, oldest first."""
         query = select(messages.c.step, messages.c.state).where(messages.c.store_id == self.store_id)
         async with self.engine.connect() as connection:
@@ -108,9 +108,9 @@ class TimeSkippingShop:
 
     async def runs(self, journey: str) -> list[Any]:
         """The rows of a journey's runs, oldest first."""
-        query = select(runs).where(runs.c.store_id == self.store_id, runs.c.journey == journey).order_by(runs.c.begun_at)
+        mine = select(runs).where(runs.c.store_id == self.store_id, runs.c.journey == journey)
         async with self.engine.connect() as connection:
-            return list((await connection.execute(query)).all())
+            return list((await connection.execute(mine.order_by(runs.c.begun_at))).all())
 
     async def handle(self, journey: str) -> WorkflowHandle[Any, Any]:
         """The newest run of a journey in Temporal."""
@@ -144,7 +144,9 @@ class TimeSkippingShop:
                 await self.env.client.get_workflow_handle(workflow_id).terminate()
         await self.events.close()
 
-    async def _accept(self, kind: Any, name: str | None, who: Who, payload: dict[str, Any], at: datetime | None) -> UUID:
+    async def _accept(
+        self, kind: Any, name: str | None, who: Who, payload: dict[str, Any], at: datetime | None
+    ) -> UUID:
         await self.tick()
         event = Event(
             store_id=self.store_id, id=new_id(), message_id=uuid4().hex, type=kind, name=name, who=who, payload=payload,
@@ -170,7 +172,9 @@ async def time_skipping() -> AsyncIterator[WorkflowEnvironment]:
 
 
 @pytest.fixture
-async def shop(time_skipping: WorkflowEnvironment, engine: AsyncEngine, clock: Clock) -> AsyncIterator[TimeSkippingShop]:
+async def shop(
+    time_skipping: WorkflowEnvironment, engine: AsyncEngine, clock: Clock
+) -> AsyncIterator[TimeSkippingShop]:
     """A store with a worker of its own."""
     task_queue = f"shop-{uuid4().hex}"
     shop = TimeSkippingShop(time_skipping, engine, task_queue)
