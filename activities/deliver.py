@@ -5,6 +5,8 @@ committed before the provider is called: whoever finds a message in that state a
 whether it went out, so it is recorded as `unknown` and not sent again (G3).
 """
 
+import asyncio
+
 from temporalio import activity
 
 from activities.failures import as_application_errors
@@ -47,6 +49,11 @@ class Deliver:
         await self._ledger.sending(slot, material.message_id, rendered.urls, self._clock())
         try:
             await self._channel.send(self._renderer.letter(material, rendered))
+        except asyncio.CancelledError:
+            # The run has ended meanwhile and asks no more: what nobody can know is settled here and now.
+            unknown = Delivery(result=Result.UNKNOWN, because="interrupted while the provider had the message")
+            await asyncio.shield(self._ledger.record(slot, material.message_id, unknown, self._clock()))
+            raise
         except ChannelUnavailable:
             await self._ledger.not_sent(slot, material.message_id)
             raise

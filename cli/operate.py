@@ -12,8 +12,6 @@ from uuid import UUID
 
 import typer
 from pydantic import TypeAdapter, ValidationError
-from rich.console import Console
-from rich.table import Table
 from sqlalchemy import select
 from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -122,7 +120,7 @@ def show_plan(
         async with engine.connect() as connection:
             known = await plans.current(connection, store_id)
         pinned = {name: known.get(name) or PinnedPlan(version=0, plan=validated(name, {})) for name in PLANS}
-        return {name: entry.model_dump(mode="json") for name, entry in pinned.items()}
+        return {name: {"version": p.version, "plan": p.plan.model_dump(mode="json")} for name, p in pinned.items()}
 
     every = _on_database(read, data_dir)
     if journey is None:
@@ -161,17 +159,9 @@ def parked_events(store_id: StoreId = DEMO_STORE.store_id, data_dir: DataDir = _
     if not found:
         typer.echo("no event is parked", err=True)
         return
-    table = Table("id", "event", "received", "attempts", "error", box=None, pad_edge=False)
     for event in found:
-        table.add_row(
-            str(event.id),
-            event.name or "",
-            f"{event.received_at:%Y-%m-%d %H:%M:%S}",
-            str(event.attempts),
-            event.error,
-        )
-    console = Console()
-    console.print(table, width=None if console.is_terminal else 240)
+        typer.echo(f"{event.id}  {event.received_at:%Y-%m-%d %H:%M:%S}  {event.attempts} attempts  {event.name or '-'}")
+        typer.echo(f"    {event.error}")
 
 
 @events.command("retry")

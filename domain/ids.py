@@ -58,6 +58,12 @@ def shard(store_id: str, identity: str) -> int:
     return int.from_bytes(digest[:4], "big") % SHARDS
 
 
+def lock_key(store_id: str, kind: str, value: str) -> int:
+    """Name an identity for an advisory lock: a signed 64-bit number."""
+    digest = hashlib.sha256(f"{store_id}\0{kind}\0{value}".encode()).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)
+
+
 def _opaque(name: str) -> str:
     """Keep short, plain names readable; hash what could break a path or carry more than an id."""
     plain = all(c.isascii() and (c.isalnum() or c in "-_.") for c in name)

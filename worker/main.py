@@ -9,7 +9,6 @@ from pathlib import Path
 
 import psycopg
 import structlog
-from sqlalchemy.ext.asyncio import create_async_engine
 from temporalio.client import Client
 from temporalio.worker import Worker
 
@@ -17,6 +16,7 @@ import templates
 from activities.deliver import Deliver
 from activities.stock import ReleaseWave
 from adapters.channels.smtp import SmtpChannel
+from adapters.postgres.engine import create_engine
 from adapters.postgres.ledger import PostgresLedger
 from adapters.postgres.queue import CHANNEL
 from adapters.postgres.waitlist import PostgresWaitlist
@@ -46,7 +46,7 @@ async def run_worker(settings: Settings) -> None:
     """
     client = await connect()
     await check_search_attributes(client)
-    engine = create_async_engine(settings.sqlalchemy_url, pool_size=20, pool_pre_ping=True)
+    engine = create_engine(settings.sqlalchemy_url, pool_size=20)
     renderer = TemplateRenderer(Path(templates.__path__[0]), Signer(settings.signing_secrets()), settings.public_url)
     async with SmtpChannel(settings.smtp_url, now) as channel:
         deliver = Deliver(PostgresLedger(engine), renderer, channel, now)
@@ -67,7 +67,7 @@ async def run_worker(settings: Settings) -> None:
 
 async def run_router(settings: Settings) -> None:
     """Route events until SIGTERM or SIGINT; the batch under way is finished."""
-    engine = create_async_engine(settings.sqlalchemy_url, pool_size=20, pool_pre_ping=True)
+    engine = create_engine(settings.sqlalchemy_url, pool_size=20)
     router = Router(engine, Engine(await _patiently(), settings.task_queue), now)
     stopping = _told_to_stop()
     async with _listening(settings.psycopg_url, router):

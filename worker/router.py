@@ -17,6 +17,7 @@ from uuid import UUID
 
 import structlog
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.postgres import queue, runs
@@ -60,7 +61,7 @@ class Router:
         self._executor = executor
         self._clock = clock
         self._retries = retries
-        self._active: dict[int, asyncio.Task[None]] = {}
+        self._active: dict[int, asyncio.Task[bool]] = {}
         self._commands_at_once = asyncio.Semaphore(_COMMANDS_AT_ONCE)
         self._pause_s = 0.0
         self._wake = asyncio.Event()
@@ -75,7 +76,7 @@ class Router:
             self._wake.clear()
             try:
                 await self._hand_out_lanes()
-            except (DBAPIError, OSError) as error:
+            except (DBAPIError, PoolTimeout, OSError) as error:
                 log.warning("database unavailable", error=type(error).__name__)
                 self._pause()
             await self._rest(stopping)
@@ -86,23 +87,25 @@ class Router:
         while True:
             async with self._engine.connect() as connection:
                 lanes = await queue.waiting_lanes(connection, self._clock())
-            if not lanes:
+            moved = [await self._drain(lane) for lane in lanes]
+            if not any(moved):
                 return
-            for lane in lanes:
-                await self._drain(lane)
 
     async def _hand_out_lanes(self) -> None:
         async with self._engine.connect() as connection:
             lanes = await queue.waiting_lanes(connection, self._clock())
+        if not lanes:
+            self._pause_s = 0.0
         for lane in lanes:
             if lane not in self._active and len(self._active) < _LANES_AT_ONCE:
                 task = asyncio.create_task(self._drain_guarded(lane), name=f"lane-{lane}")
                 self._active[lane] = task
                 task.add_done_callback(partial(self._lane_left, lane))
 
-    def _lane_left(self, lane: int, _: asyncio.Task[None]) -> None:
+    def _lane_left(self, lane: int, task: asyncio.Task[bool]) -> None:
         self._active.pop(lane, None)
-        if not self._pause_s:
+        # A lane that another router owns, or whose events wait for a retry, is looked at again with the next poll.
+        if not task.cancelled() and task.result():
             self._wake.set()
 
     async def _rest(self, stopping: asyncio.Event) -> None:
@@ -122,28 +125,36 @@ class Router:
     def _pause(self) -> None:
         self._pause_s = min(max(self._pause_s * 2, 0.2), _LONGEST_PAUSE_S)
 
-    async def _drain_guarded(self, lane: int) -> None:
+    async def _drain_guarded(self, lane: int) -> bool:
+        """Drain a lane; whatever goes wrong is waited out."""
         try:
-            await self._drain(lane)
-            self._pause_s = 0.0
+            moved = await self._drain(lane)
         except Unavailable as error:
             log.warning("events wait", because=str(error))
             self._pause()
-        except (DBAPIError, OSError) as error:
+        except (DBAPIError, PoolTimeout, OSError) as error:
             log.warning("database unavailable", lane=lane, error=type(error).__name__)
             self._pause()
         except Exception:
             log.exception("lane failed", lane=lane)
             self._pause()
+        else:
+            self._pause_s = 0.0
+            return moved
+        return False
 
-    async def _drain(self, lane: int) -> None:
+    async def _drain(self, lane: int) -> bool:
+        """Route what is due in a lane; tell whether there was anything."""
+        moved = False
         async with self._owned(lane) as connection:
             if connection is None:
-                return
+                return False
             while batch := await queue.next_in_lane(connection, lane, _BATCH, self._clock()):
                 await connection.commit()
                 applied = await self._apply(batch)
                 await self._carry_out(applied)
+                moved = True
+        return moved
 
     @contextlib.asynccontextmanager
     async def _owned(self, lane: int) -> AsyncIterator[AsyncConnection | None]:
@@ -162,18 +173,24 @@ class Router:
         """Apply the pending events of a batch in one transaction; if that fails, one by one to find the culprit."""
         try:
             return await self._apply_together(batch)
+        except PoolTimeout:
+            raise
         except DBAPIError as error:
             if error.connection_invalidated:
                 raise
         except Exception as error:  # noqa: BLE001 - whatever one event does, the others go on
             log.debug("batch failed", error=type(error).__name__)
         done: list[Queued] = []
+        held: set[tuple[str, str]] = set()
         for queued in batch:
+            if _identity(queued) in held:
+                continue
             try:
                 done += await self._apply_together([queued])
-            except OperationalError:
+            except (OperationalError, PoolTimeout):
                 raise  # the database's trouble, not the event's
             except Exception as error:  # noqa: BLE001
+                held.add(_identity(queued))
                 await self._failed(queued, error)
         return done
 
@@ -182,21 +199,22 @@ class Router:
         terms: TermsByStore = {}
         done: list[Queued] = []
         async with self._engine.begin() as connection:
+            pending = await queue.still_pending(connection, [q.event.id for q in batch if q.commands is None])
             todo: dict[UUID, Sequence[Command]] = {}
             for queued in batch:
-                if queued.commands is None:
+                if queued.event.id in pending:
                     commands = await route(connection, queued.event, now, terms)
                     todo[queued.event.id] = commands
                     done.append(queued.model_copy(update={"commands": tuple(commands)}))
-                else:
+                elif queued.commands is not None:
                     done.append(queued)
             await queue.mark_applied(connection, todo)
         return [queued for queued in done if queued.commands]
 
     async def _carry_out(self, applied: Sequence[Queued]) -> None:
         """Carry out the commands: one identity's in order, different identities' side by side."""
-        by_identity = sorted(applied, key=lambda q: (q.event.store_id, q.event.who.lane, q.event.id))
-        groups = [list(g) for _, g in groupby(by_identity, key=lambda q: (q.event.store_id, q.event.who.lane))]
+        by_identity = sorted(applied, key=lambda queued: (_identity(queued), queued.event.id))
+        groups = [list(group) for _, group in groupby(by_identity, key=_identity)]
         outcomes = await asyncio.gather(*(self._carry_out_in_order(group) for group in groups), return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
@@ -206,7 +224,7 @@ class Router:
         for queued in group:
             try:
                 await self._execute(queued)
-            except (Unavailable, DBAPIError):
+            except (Unavailable, DBAPIError, PoolTimeout):
                 raise
             except Exception as error:  # noqa: BLE001 - parked with its error, never blocking another customer
                 await self._failed(queued, error)
@@ -233,3 +251,8 @@ class Router:
             await queue.mark_failed(connection, queued.event.id, description, retry_at)
         # The message of an exception may quote the event, so only its type is logged; the row keeps the rest.
         log.error("event failed", event_id=str(queued.event.id), error=type(error).__name__, parked=retry_at is None)
+
+
+def _identity(queued: Queued) -> tuple[str, str]:
+    """Whose events stay in order."""
+    return queued.event.store_id, queued.event.who.lane

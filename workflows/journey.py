@@ -55,16 +55,14 @@ class Journey(Rules):
         # Nobody searches for a passage that ended before it said anything; its successor is the one to find.
         if self.outcome is not Outcome.RESTARTED:
             workflow.upsert_search_attributes([JOURNEY_OUTCOME.value_set(self.outcome.value)])
-        if self._next is not None:
+        if self._successor is not None:
             running = SearchAttributePair(JOURNEY_OUTCOME, Outcome.RUNNING.value)
             attributes = workflow.info().typed_search_attributes.updated(running)
-            workflow.continue_as_new(self._next.run.entry, search_attributes=attributes)
+            workflow.continue_as_new(self._successor.run.entry, search_attributes=attributes)
 
     async def wait(self, delay: timedelta, *, summary: str) -> None:
         """Wait; an exit ends the wait at once and leaves the block."""
-        self._leave_if_exiting()
-        if delay > timedelta(0):
-            await self.wait_for(lambda: False, at_most=delay, summary=summary)
+        await self.wait_for(lambda: False, at_most=delay, summary=summary)
 
     async def wait_until(self, moment: datetime, *, summary: str) -> None:
         """Wait until a moment (aware); it may have passed."""
@@ -72,6 +70,9 @@ class Journey(Rules):
 
     async def wait_for(self, happened: Callable[[], bool], *, at_most: timedelta, summary: str) -> bool:
         """Wait for what a signal records; return whether it happened in time."""
+        self._leave_if_exiting()
+        if at_most <= timedelta(0):
+            return happened()
         self._timeline.waiting(at_most, summary)
         try:
             await workflow.wait_condition(lambda: self._exiting or happened(), timeout=at_most, timeout_summary=summary)
@@ -126,12 +127,15 @@ class Journey(Rules):
         self.exit(command.outcome, because="ended by the router")
 
     @property
+    def _successor(self) -> RestartRun | None:
+        """The next passage, unless it is this very one: a start and its signal arrive together."""
+        mine = self._next is None or self._entry is None or self._next.run.run_id == self._entry.run_id
+        return None if mine else self._next
+
+    @property
     def _exiting(self) -> bool:
-        if self._next is not None and self._entry is not None:
-            if self._next.run.run_id == self._entry.run_id:
-                self._next = None  # signal-with-start: this is the passage that was asked for
-            else:
-                self.exit(self._next.ends, because="entered again")
+        if self._successor is not None:
+            self.exit(self._successor.ends, because="entered again")
         return self._exit is not None
 
     def _leave_if_exiting(self) -> None:

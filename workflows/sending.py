@@ -35,10 +35,11 @@ async def deliver(slot: Slot, interrupted: Callable[[], bool]) -> Delivery | Non
         retry_policy=_RETRY,
     )
     await workflow.wait_condition(lambda: handle.done() or interrupted())
-    if not handle.done():
+    abandoned = not handle.done()
+    if abandoned:
         handle.cancel()
-        return None
     try:
-        return await handle
+        delivery = await handle
     except ActivityError:
-        return Delivery(result=Result.FAILED, because="it could not be handed over within a day")
+        return None if abandoned else Delivery(result=Result.FAILED, because="it could not be handed over within a day")
+    return None if abandoned else delivery

@@ -5,16 +5,16 @@ carts are a snapshot and the changes after it, orders know their status before t
 fact returns nothing.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
-from datetime import datetime
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid5
 
-from sqlalchemy import Table, and_, func, or_, select, update
+from sqlalchemy import Row, Table, and_, case, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.postgres import attribution
+from adapters.postgres import attribution, silence, waitlist
 from adapters.postgres.identities import save_cart
 from adapters.postgres.tables import (
     carts,
@@ -22,9 +22,7 @@ from adapters.postgres.tables import (
     customers,
     orders,
     products,
-    suppressions,
     views,
-    waitlist,
     watchlist,
 )
 from domain.cart import Cart
@@ -57,6 +55,9 @@ from domain.facts import (
     ViewTimed,
 )
 from domain.values import Value
+
+_ONLY_UNDONE = datetime.fromtimestamp(0, UTC)
+"""When an order was told of which we know a refund or cancellation only."""
 
 
 class Derived(Value):
@@ -112,6 +113,8 @@ async def _profile(on: Applying, fact: ProfileChanged) -> list[Derived]:
     traits = row.traits | {name.removeprefix("traits."): value for name, value in extra.items()}
     change = update(customers).where(here).values(**values, traits=traits, told_at=row.told_at | stamps)
     await on.connection.execute(change)
+    if "email" in values:
+        await silence.settle(on.connection, on.store_id, on.customer_id)
     return []
 
 
@@ -121,41 +124,12 @@ def _newer(told: dict[str, Any], stamps: dict[str, str], at: datetime) -> dict[s
 
 
 async def _consent(on: Applying, fact: ConsentChanged) -> list[Derived]:
-    if await _said_again(on, fact):
-        return []
     await _record_consent(
         on, fact.channel, fact.topic, granted=fact.granted, source=fact.source, ip=fact.ip, at=fact.at
     )
-    if fact.granted and fact.topic in {Topic.MARKETING, Topic.NEWSLETTER}:
-        # Asking for mail again takes back an earlier unsubscribe, but never a bounce or a complaint.
-        lift = suppressions.delete().where(
-            suppressions.c.store_id == on.store_id,
-            suppressions.c.channel == fact.channel,
-            suppressions.c.reason == "unsubscribed",
-            suppressions.c.at < fact.at,
-            suppressions.c.address == _address(on),
-        )
-        await on.connection.execute(lift)
+    if fact.granted:
+        await silence.settle(on.connection, on.store_id, on.customer_id, fact.channel)
     return []
-
-
-async def _said_again(on: Applying, fact: ConsentChanged) -> bool:
-    """Tell whether a client only repeats a trait that it keeps.
-
-    Clients send the traits they know with every `identify`, so `newsletter: true` from last year must not outvote
-    yesterday's unsubscribe: from that source only a change is a word.
-    """
-    if fact.source != "identify":
-        return False
-    last = (
-        select(consents.c.granted)
-        .where(consents.c.store_id == on.store_id, consents.c.customer_id == on.customer_id)
-        .where(consents.c.channel == fact.channel, consents.c.topic == fact.topic)
-        .where(consents.c.source == fact.source, consents.c.at <= fact.at)
-        .order_by(consents.c.at.desc())
-        .limit(1)
-    )
-    return bool(await on.connection.scalar(last) is fact.granted)
 
 
 async def _record_consent(
@@ -176,32 +150,10 @@ async def _record_consent(
     await on.connection.execute(upsert(consents).values(row).on_conflict_do_nothing())
 
 
-def _address(on: Applying) -> Any:
-    return (
-        select(customers.c.email)
-        .where(customers.c.store_id == on.store_id, customers.c.customer_id == on.customer_id)
-        .scalar_subquery()
-    )
-
-
 async def _unsubscribed(on: Applying, fact: Unsubscribed) -> list[Derived]:
     source, ip = fact.source, fact.ip
     await _record_consent(on, fact.channel, Topic.MARKETING, granted=False, source=source, ip=ip, at=fact.at)
-    address = await on.connection.scalar(select(_address(on)))
-    # The ledger knows whether the customer has asked for mail again since; a late unsubscribe does not undo that.
-    asked_again = await on.connection.scalar(
-        select(func.count())
-        .select_from(consents)
-        .where(consents.c.store_id == on.store_id, consents.c.customer_id == on.customer_id)
-        .where(consents.c.channel == fact.channel, consents.c.granted, consents.c.at > fact.at)
-        .where(consents.c.topic.in_([Topic.MARKETING, Topic.NEWSLETTER]))
-    )
-    if address is not None and not asked_again:
-        row = {"store_id": on.store_id, "channel": fact.channel, "address": address, "at": fact.at}
-        key = [suppressions.c[name] for name in ("store_id", "channel", "address", "reason")]
-        statement = upsert(suppressions).values(**row, reason="unsubscribed")
-        newest = {"at": func.greatest(suppressions.c.at, fact.at)}
-        await on.connection.execute(statement.on_conflict_do_update(index_elements=key, set_=newest))
+    await silence.asked_for(on.connection, on.store_id, on.customer_id, fact.channel, fact.at)
     return []
 
 
@@ -256,35 +208,48 @@ async def _cart_change(on: Applying, fact: CartLineChanged | CartReported) -> li
 async def _ordered(on: Applying, fact: OrderPlaced | OrderUpdated) -> list[Derived]:
     here = and_(orders.c.store_id == on.store_id, orders.c.order_id == fact.order_id)
     known = (await on.connection.execute(select(orders).where(here).with_for_update())).one_or_none()
-    mine = known is None or known.customer_id == on.customer_id
-    details = {
+    unheard_of = known is None or known.updated_at == _ONLY_UNDONE
+    placed_before = known is not None and known.placed_at is not None
+    values = _contents(fact, known)
+    if unheard_of or (isinstance(fact, OrderPlaced) and not placed_before):
+        values["customer_id"] = on.customer_id
+    if isinstance(fact, OrderPlaced):
+        values["placed_at"] = min(known.placed_at, fact.at) if placed_before and known is not None else fact.at
+    if known is None:
+        row = {"store_id": on.store_id, "order_id": fact.order_id, "status": "placed", **values}
+        await on.connection.execute(insert(orders).values(row))
+    elif values:
+        await on.connection.execute(update(orders).where(here).values(values))
+    if placed_before and known is not None and (isinstance(fact, OrderUpdated) or known.customer_id == on.customer_id):
+        return []  # told before, by another event, or news about a purchase that has had its effect
+    if isinstance(fact, OrderUpdated) and not unheard_of:
+        return []
+    if isinstance(fact, OrderPlaced) and not placed_before:
+        await _sold(on, fact)
+        await attribution.credit(on.connection, on.store_id, on.customer_id, fact)
+    await save_cart(on.connection, on.store_id, on.customer_id, (await _cart(on)).with_order(fact.at))
+    await waitlist.leave(on.connection, on.store_id, on.customer_id, [line.product_id for line in fact.lines], fact.at)
+    # An update of an order we have not seen is a purchase too: it ends what a purchase ends, and begins nothing.
+    return on.me(fact if isinstance(fact, OrderPlaced) else OrderPlaced(**fact.model_dump(exclude={"kind"})))
+
+
+def _contents(fact: OrderPlaced | OrderUpdated, known: Row[Any] | None) -> dict[str, Any]:
+    """Say what is to be written of an order's contents: the newest that came with lines; an update often has none."""
+    contents = {
         "total_minor": fact.total_minor,
         "currency": fact.currency,
         "lines": [line.model_dump(mode="json") for line in fact.lines],
         "coupon": fact.coupon,
         "updated_at": fact.at,
     }
-    if known is None:
-        row = {"store_id": on.store_id, "order_id": fact.order_id, "customer_id": on.customer_id, "status": "placed"}
-        placed_at = fact.at if isinstance(fact, OrderPlaced) else None
-        await on.connection.execute(upsert(orders).values(**row, **details, placed_at=placed_at))
-    elif mine:
-        if isinstance(fact, OrderPlaced) and known.placed_at is not None:
-            return []  # told before, by another event
-        values: dict[str, Any] = details if fact.at >= known.updated_at or not known.lines else {}
-        if isinstance(fact, OrderPlaced):
-            values = values | {"placed_at": fact.at}
-        if values:
-            await on.connection.execute(update(orders).where(here).values(values))
-        if isinstance(fact, OrderUpdated):
-            return []  # news about a purchase that has had its effect
-    if isinstance(fact, OrderPlaced) and mine:
-        await _sold(on, fact)
-        await attribution.credit(on.connection, on.store_id, on.customer_id, fact)
-    await save_cart(on.connection, on.store_id, on.customer_id, (await _cart(on)).with_order(fact.at))
-    await _left_waitlist(on, [line.product_id for line in fact.lines], fact.at)
-    # An update of an order we have not seen is a purchase too: it ends what a purchase ends, and begins nothing.
-    return on.me(fact if isinstance(fact, OrderPlaced) else OrderPlaced(**fact.model_dump(exclude={"kind"})))
+    if known is None or known.updated_at == _ONLY_UNDONE:
+        return contents
+    # Told of the same instant, the update is the later word.
+    newer = fact.at > known.updated_at or (fact.at == known.updated_at and isinstance(fact, OrderUpdated))
+    if fact.lines:
+        return contents if newer or not known.lines else {}
+    bare = isinstance(fact, OrderPlaced) and not known.lines and (newer or known.placed_at is None)
+    return contents if bare else {}
 
 
 async def _sold(on: Applying, order: OrderPlaced) -> None:
@@ -297,23 +262,15 @@ async def _sold(on: Applying, order: OrderPlaced) -> None:
         await on.connection.execute(statement.on_conflict_do_update(index_elements=key, set_=more))
 
 
-async def _left_waitlist(on: Applying, product_ids: Iterable[str], at: datetime) -> None:
-    leave = update(waitlist).where(
-        waitlist.c.store_id == on.store_id,
-        waitlist.c.customer_id == on.customer_id,
-        waitlist.c.product_id.in_(list(product_ids)),
-        waitlist.c.asked_at <= at,
-    )
-    await on.connection.execute(leave.values(left_at=at))
-
-
 async def _order_undone(on: Applying, fact: OrderRefunded | OrderCancelled) -> list[Derived]:
     status = "refunded" if isinstance(fact, OrderRefunded) else "cancelled"
-    row = {"store_id": on.store_id, "order_id": fact.order_id, "customer_id": on.customer_id, "updated_at": fact.at}
-    statement = upsert(orders).values(**row, status=status, lines=[])
+    row = {"store_id": on.store_id, "order_id": fact.order_id, "customer_id": on.customer_id}
+    statement = upsert(orders).values(**row, status=status, lines=[], updated_at=_ONLY_UNDONE)
     key = [orders.c.store_id, orders.c.order_id]
-    # The refund may come before the order; then the order finds its status already there.
-    change = statement.on_conflict_do_update(index_elements=key, set_={"status": status})
+    # The refund may come before the order; then the order finds its status already there. What was cancelled and
+    # paid back is refunded, whichever we hear first.
+    strongest = case((orders.c.status == "refunded", "refunded"), else_=status)
+    change = statement.on_conflict_do_update(index_elements=key, set_={"status": strongest})
     owner = (await on.connection.execute(change.returning(orders.c.customer_id))).scalar_one()
     return [Derived(customer_id=owner, fact=fact)]
 
@@ -337,29 +294,13 @@ async def _product(on: Applying, fact: ProductChanged) -> list[Derived]:
 
 
 async def _arrived(on: Applying, product_id: str, at: datetime) -> list[Derived]:
-    query = (
-        select(func.count())
-        .select_from(waitlist)
-        .where(waitlist.c.store_id == on.store_id, waitlist.c.product_id == product_id)
-        .where(waitlist.c.told_at.is_(None), waitlist.c.left_at.is_(None))
-    )
-    waiting = await on.connection.scalar(query)
+    waiting = await waitlist.waiting(on.connection, on.store_id, product_id)
     return [Derived(customer_id=None, fact=StockArrived(at=at, product_id=product_id))] if waiting else []
 
 
 async def _stock_requested(on: Applying, fact: StockRequested) -> list[Derived]:
-    statement = upsert(waitlist).values(
-        store_id=on.store_id, product_id=fact.product_id, customer_id=on.customer_id, asked_at=fact.at
-    )
-    # Asking again after having been told, or having bought, is a new place at the end of the queue.
-    again = or_(waitlist.c.told_at.is_not(None), waitlist.c.left_at.is_not(None))
-    await on.connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=[waitlist.c.store_id, waitlist.c.product_id, waitlist.c.customer_id],
-            set_={"asked_at": fact.at, "chosen_at": None, "told_at": None, "left_at": None},
-            where=and_(again, waitlist.c.asked_at < fact.at),
-        )
-    )
+    if not await waitlist.ask(on.connection, on.store_id, on.customer_id, fact.product_id, fact.at):
+        return []
     derived = on.me(fact)
     row = (
         await on.connection.execute(

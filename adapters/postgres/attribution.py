@@ -1,9 +1,10 @@
 """Attribution in the database: opens, clicks, and the order a message is credited with, whichever comes first."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Row, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.postgres.tables import messages, orders
@@ -25,20 +26,21 @@ async def clicked(connection: AsyncConnection, store_id: str, customer_id: UUID,
     newest = func.greatest(func.coalesce(messages.c.clicked_at, fact.at), fact.at)
     await connection.execute(query.values(clicked_at=newest))
     followed = (
-        select(orders.c.order_id, orders.c.placed_at, orders.c.total_minor, orders.c.currency, orders.c.coupon)
+        select(orders)
         .where(orders.c.store_id == store_id, orders.c.customer_id == customer_id)
         .where(orders.c.placed_at >= fact.at, orders.c.placed_at <= fact.at + WINDOW)
         .order_by(orders.c.placed_at)
     )
     for row in (await connection.execute(followed)).all():
-        order = OrderPlaced(
-            at=row.placed_at,
-            order_id=row.order_id,
-            total_minor=row.total_minor,
-            currency=row.currency,
-            coupon=row.coupon,
-        )
-        await credit(connection, store_id, customer_id, order)
+        await credit(connection, store_id, customer_id, _order(row))
+
+
+async def credit_all(connection: AsyncConnection, store_id: str, customer_id: UUID) -> None:
+    """Credit a customer's orders anew: another identity of the customer may have got the message that brought one."""
+    mine = (orders.c.store_id == store_id) & (orders.c.customer_id == customer_id)
+    query = select(orders).where(mine, orders.c.placed_at.is_not(None)).order_by(orders.c.placed_at)
+    for row in (await connection.execute(query)).all():
+        await credit(connection, store_id, customer_id, _order(row))
 
 
 async def credit(connection: AsyncConnection, store_id: str, customer_id: UUID, order: OrderPlaced) -> None:
@@ -59,10 +61,16 @@ async def credit(connection: AsyncConnection, store_id: str, customer_id: UUID, 
         return
     taken_back = update(messages).where(mine, messages.c.order_id == order.order_id, messages.c.message_id != winner)
     await connection.execute(taken_back.values(converted_at=None, order_id=None, order_value_minor=None))
-    # A message is credited with the first order that it brought.
-    won = update(messages).where(mine, messages.c.message_id == winner, messages.c.order_id.is_(None))
+    # A message is credited with the first order that it brought, whichever we heard of first.
+    first = or_(messages.c.order_id.is_(None), messages.c.converted_at > order.at)
+    won = update(messages).where(mine, messages.c.message_id == winner, first)
     value = {"converted_at": order.at, "order_id": order.order_id, "order_value_minor": order.total_minor}
     await connection.execute(won.values(value))
+
+
+def _order(row: Row[Any]) -> OrderPlaced:
+    told = {name: getattr(row, name) for name in ("order_id", "total_minor", "currency", "coupon")}
+    return OrderPlaced(at=row.placed_at, **told)
 
 
 def _message_of(ref: str | None) -> UUID | None:

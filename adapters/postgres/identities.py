@@ -10,10 +10,12 @@ from typing import Any
 from uuid import UUID
 
 import uuid_utils
-from sqlalchemy import delete, func, insert, literal, select, tuple_, update
+from sqlalchemy import BigInteger, delete, exists, func, insert, literal, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from adapters.postgres import attribution, silence
+from adapters.postgres import waitlist as waiting_list
 from adapters.postgres.tables import (
     carts,
     consents,
@@ -23,9 +25,9 @@ from adapters.postgres.tables import (
     orders,
     runs,
     views,
-    waitlist,
     watchlist,
 )
+from domain import ids
 from domain.cart import Cart
 from domain.events import Who
 from domain.values import Value
@@ -39,6 +41,14 @@ class Resolved(Value):
 
     customer_id: UUID
     merged: tuple[UUID, ...] = ()
+    moved_runs: tuple[UUID, ...] = ()
+
+
+class Account(Value):
+    """Whose an identity is, and whether that customer has a user id."""
+
+    customer_id: UUID
+    has_user_id: bool
 
 
 def new_id() -> UUID:
@@ -61,25 +71,35 @@ async def resolve(
     named = _named(who, previous_id)
     if not named:
         return None
-    await _serialise(connection, store_id, named)
     known = await _known(connection, store_id, named)
-    with_user_id = await _with_user_id(connection, store_id, set(known.values()))
-    primary = _primary(named, known, with_user_id, who)
+    owners = {account.customer_id for account in known.values()}
+    if len(owners) == 1 and len(known) == len(named):
+        return await _locked(connection, store_id, owners.pop())  # by far the most events: nothing new is said
+    await _serialise(connection, store_id, named)
+    return await _introduce(connection, store_id, named, who, now, previous_id)
+
+
+async def _introduce(
+    connection: AsyncConnection, store_id: str, named: Sequence[Identity], who: Who, now: datetime, previous: str | None
+) -> Resolved | None:
+    known = await _known(connection, store_id, named)
+    primary = _primary(named, known, who)
     if primary is None:
         primary = new_id()
         await connection.execute(
             insert(customers).values(store_id=store_id, customer_id=primary, created_at=now, traits={}, told_at={})
         )
     others = {
-        customer
-        for identity, customer in known.items()
-        if customer != primary and (customer not in with_user_id or identity[1] == previous_id)
+        account.customer_id
+        for identity, account in known.items()
+        if account.customer_id != primary and (not account.has_user_id or identity[1] == previous)
     }
     resolved = await _locked(connection, store_id, primary)
+    moved: list[UUID] = []
     for other in sorted(others):
-        await _merge(connection, store_id, other, primary)
-    await _claim(connection, store_id, primary, named, known, others)
-    return resolved and resolved.model_copy(update={"merged": tuple(sorted(others))})
+        moved += await _merge(connection, store_id, other, primary)
+    await _claim(connection, store_id, primary, named, known, others, who)
+    return resolved and resolved.model_copy(update={"merged": tuple(sorted(others)), "moved_runs": tuple(moved)})
 
 
 def _named(who: Who, previous_id: str | None) -> list[Identity]:
@@ -96,37 +116,33 @@ def _named(who: Who, previous_id: str | None) -> list[Identity]:
     return named
 
 
-def _primary(named: Sequence[Identity], known: dict[Identity, UUID], with_user_id: set[UUID], who: Who) -> UUID | None:
-    strongest = named[0]
-    if strongest in known:
-        return known[strongest]
+def _primary(named: Sequence[Identity], known: dict[Identity, Account], who: Who) -> UUID | None:
+    if named[0] in known:
+        return known[named[0]].customer_id
     for identity in named[1:]:
-        customer = known.get(identity)
+        account = known.get(identity)
         # A new user id may take over a browser or an address, but not somebody else's account.
-        if customer is not None and (who.user_id is None or customer not in with_user_id or identity[0] == "user"):
-            return customer
+        if account is not None and (who.user_id is None or not account.has_user_id or identity[0] == "user"):
+            return account.customer_id
     return None
 
 
 async def _serialise(connection: AsyncConnection, store_id: str, named: Sequence[Identity]) -> None:
     """Let no two lanes make a customer for the same identity; sorted, so that two can never wait for each other."""
-    for kind, value in sorted(named):
-        key = func.hashtextextended(f"{store_id}\x1f{kind}\x1f{value}", 0)
-        await connection.execute(select(func.pg_advisory_xact_lock(key)))
+    keys = sorted(ids.lock_key(store_id, kind, value) for kind, value in named)
+    await connection.execute(select(func.pg_advisory_xact_lock(func.unnest(keys, type_=BigInteger))))
 
 
-async def _known(connection: AsyncConnection, store_id: str, named: Sequence[Identity]) -> dict[Identity, UUID]:
-    query = select(identities).where(
+async def _known(connection: AsyncConnection, store_id: str, named: Sequence[Identity]) -> dict[Identity, Account]:
+    account = identities.alias()
+    has_user_id = exists().where(
+        account.c.store_id == store_id, account.c.customer_id == identities.c.customer_id, account.c.kind == "user"
+    )
+    query = select(identities, has_user_id.label("has_user_id")).where(
         identities.c.store_id == store_id, tuple_(identities.c.kind, identities.c.value).in_(named)
     )
-    return {(row.kind, row.value): row.customer_id for row in (await connection.execute(query)).all()}
-
-
-async def _with_user_id(connection: AsyncConnection, store_id: str, found: set[UUID]) -> set[UUID]:
-    query = select(identities.c.customer_id).where(
-        identities.c.store_id == store_id, identities.c.kind == "user", identities.c.customer_id.in_(found)
-    )
-    return set((await connection.execute(query)).scalars()) if found else set()
+    rows = (await connection.execute(query)).all()
+    return {(r.kind, r.value): Account(customer_id=r.customer_id, has_user_id=r.has_user_id) for r in rows}
 
 
 async def _locked(connection: AsyncConnection, store_id: str, customer_id: UUID) -> Resolved | None:
@@ -148,41 +164,57 @@ async def _claim(
     store_id: str,
     customer_id: UUID,
     named: Sequence[Identity],
-    known: dict[Identity, UUID],
+    known: dict[Identity, Account],
     merged: set[UUID],
+    who: Who,
 ) -> None:
     """Write the event's identities down for its customer; an address of another account stays where it is."""
     for identity in named:
         kind, value = identity
-        owner = known.get(identity)
+        owner = known[identity].customer_id if identity in known else None
         if owner == customer_id or owner in merged or (kind == "email" and owner is not None):
             continue
-        if kind == "user" and identity != named[0]:
-            continue  # an `alias` names the previous id without saying of which kind; unknown, it is a browser's
+        if kind == "user" and who.user_id is None:
+            continue  # an `alias` names the previous id without saying of which kind; a browser gets no account by it
         statement = upsert(identities).values(store_id=store_id, kind=kind, value=value, customer_id=customer_id)
         key = [identities.c.store_id, identities.c.kind, identities.c.value]
         await connection.execute(statement.on_conflict_do_update(index_elements=key, set_={"customer_id": customer_id}))
 
 
-async def _merge(connection: AsyncConnection, store_id: str, loser: UUID, winner: UUID) -> None:
-    """Move everything of one customer to another; what only one row may hold is joined."""
+async def _merge(connection: AsyncConnection, store_id: str, loser: UUID, winner: UUID) -> Sequence[UUID]:
+    """Move everything of one customer to another; what only one row may hold is joined. Return the runs moved."""
     await connection.execute(
         select(customers.c.customer_id)
         .where(customers.c.store_id == store_id, customers.c.customer_id == loser)
         .with_for_update()
     )
     await _join_carts(connection, store_id, loser, winner)
-    for table in (waitlist, watchlist):
-        key = table.primary_key.columns
-        columns = [literal(winner).label("customer_id") if c.name == "customer_id" else c for c in table.columns]
-        moved = select(*columns).where(table.c.store_id == store_id, table.c.customer_id == loser)
-        copy = upsert(table).from_select([c.name for c in table.columns], moved)
-        await connection.execute(copy.on_conflict_do_nothing(index_elements=list(key)))
-        await connection.execute(delete(table).where(table.c.store_id == store_id, table.c.customer_id == loser))
-    for table in (orders, views, consents, runs, messages, identities):
+    await _join_watchlists(connection, store_id, loser, winner)
+    mine = update(runs).where(runs.c.store_id == store_id, runs.c.customer_id == loser)
+    moved = await connection.execute(mine.values(customer_id=winner).returning(runs.c.run_id))
+    moved_runs: Sequence[UUID] = moved.scalars().all()
+    for table in (orders, views, consents, messages, identities):
         move = update(table).where(table.c.store_id == store_id, table.c.customer_id == loser)
         await connection.execute(move.values(customer_id=winner))
+    await waiting_list.join(connection, store_id, loser, winner)
     await _join_profiles(connection, store_id, loser, winner)
+    await silence.settle(connection, store_id, winner)
+    await attribution.credit_all(connection, store_id, winner)
+    return moved_runs
+
+
+async def _join_watchlists(connection: AsyncConnection, store_id: str, loser: UUID, winner: UUID) -> None:
+    columns = [literal(winner).label("customer_id") if c.name == "customer_id" else c for c in watchlist.columns]
+    mine = (watchlist.c.store_id == store_id) & (watchlist.c.customer_id == loser)
+    names = [column.name for column in watchlist.columns]
+    copy = upsert(watchlist).from_select(names, select(*columns).where(mine))
+    newest = copy.on_conflict_do_update(
+        index_elements=list(watchlist.primary_key.columns),
+        set_={name: copy.excluded[name] for name in names},
+        where=copy.excluded.changed_at > watchlist.c.changed_at,
+    )
+    await connection.execute(newest)
+    await connection.execute(delete(watchlist).where(mine))
 
 
 async def _join_carts(connection: AsyncConnection, store_id: str, loser: UUID, winner: UUID) -> None:
@@ -213,10 +245,17 @@ async def _join_profiles(connection: AsyncConnection, store_id: str, loser: UUID
     query = select(customers).where(customers.c.store_id == store_id, customers.c.customer_id.in_([loser, winner]))
     rows = {row.customer_id: row for row in (await connection.execute(query)).all()}
     old, kept = rows[loser], rows[winner]
+    # What both were told, the newest word decides, as if they had been one all along.
+    newer = {
+        name
+        for name, at in old.told_at.items()
+        if name not in kept.told_at or datetime.fromisoformat(kept.told_at[name]) < datetime.fromisoformat(at)
+    }
     fields = ("email", "phone", "first_name", "last_name", "locale", "timezone")
-    filled = {f: getattr(old, f) for f in fields if getattr(kept, f) is None and getattr(old, f) is not None}
-    told = {**old.told_at, **kept.told_at}
-    values = {**filled, "traits": {**old.traits, **kept.traits}, "told_at": told}
+    filled = {f: getattr(old, f) for f in fields if f in newer or getattr(kept, f) is None}
+    traits = {**old.traits, **kept.traits} | {t: v for t, v in old.traits.items() if f"traits.{t}" in newer}
+    told = {**old.told_at, **kept.told_at} | {name: old.told_at[name] for name in newer}
+    values = {**filled, "traits": traits, "told_at": told}
     here = customers.c.store_id == store_id
     await connection.execute(update(customers).where(here, customers.c.customer_id == winner).values(values))
     gone = update(customers).where(here, customers.c.customer_id == loser)
@@ -226,8 +265,3 @@ async def _join_profiles(connection: AsyncConnection, store_id: str, loser: UUID
     # Whoever had been merged into the loser now belongs to the winner: one step is always enough to follow.
     chain = update(customers).where(here, customers.c.merged_into == loser)
     await connection.execute(chain.values(merged_into=winner))
-
-
-async def named_customers(connection: AsyncConnection, store_id: str, who: Who, previous_id: str | None) -> list[UUID]:
-    """Return every customer that an event's identities stand for now."""
-    return sorted(set((await _known(connection, store_id, _named(who, previous_id))).values()))

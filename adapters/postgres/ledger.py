@@ -16,6 +16,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.postgres import runs as run_rows
+from adapters.postgres import waitlist
 from adapters.postgres.material import material
 from adapters.postgres.tables import (
     carts,
@@ -33,13 +34,20 @@ from domain import ids
 from domain.cart import Cart
 from domain.consent import ConsentRecord, allows
 from domain.delivery import CartQuiet, Delivery, InStock, OrderStands, Result, Slot
-from domain.errors import EventsPending
+from domain.errors import EventsPending, Unavailable
 from domain.gate import Truth, decide
 from domain.ports import Claim
 from domain.runs import Outcome
 from domain.vocabulary import canonical
 
-_FORBIDDING = {"Order Completed", "Order Updated", "Newsletter Unsubscribed", "Email Preferences Saved"}
+_FORBIDDING = {
+    "Order Completed",
+    "Order Updated",
+    "Order Refunded",
+    "Order Cancelled",
+    "Newsletter Unsubscribed",
+    "Email Preferences Saved",
+}
 _POLLS, _POLL_S = 60, 0.05
 _ALREADY = {Result.SENT, Result.BOUNCED, Result.FAILED, Result.UNKNOWN}
 """Results after which a slot is never sent again; a withheld one is decided anew when it asks again."""
@@ -72,14 +80,20 @@ class PostgresLedger:
             message_id = await _write(connection, slot, customer, delivery, now)
             if delivery.result is not Result.SENT:
                 await _close_if_last(connection, slot, delivery, now)
+                if delivery.result is Result.STALE and slot.again_if_stale and slot.product_id is not None:
+                    await waitlist.wait_on(connection, slot.store_id, customer.customer_id, slot.product_id)
                 return Claim(delivery=delivery)
             return Claim(delivery=delivery, material=await material(connection, slot, customer, message_id))
 
     async def sending(self, slot: Slot, message_id: UUID, urls: Sequence[str], now: datetime) -> None:
-        await self._update(slot, message_id, {"state": "sending", "sending_at": now, "urls": list(urls)})
+        values = {"state": "sending", "sending_at": now, "urls": list(urls)}
+        if not await self._move(slot, message_id, "claimed", values):
+            # An attempt that was given up for dead woke up, or we are that one: only one may hand the message over.
+            raise Unavailable("another attempt has this message")
 
     async def not_sent(self, slot: Slot, message_id: UUID) -> None:
-        await self._update(slot, message_id, {"state": "claimed", "sending_at": None})
+        # If somebody has settled the message as unknown meanwhile, that answer has been given and stays.
+        await self._move(slot, message_id, "sending", {"state": "claimed", "sending_at": None})
 
     async def record(self, slot: Slot, message_id: UUID, delivery: Delivery, now: datetime) -> None:
         async with self._engine.begin() as connection:
@@ -89,9 +103,11 @@ class PostgresLedger:
                 await _suppress(connection, slot.store_id, message_id, now)
             await _close_if_last(connection, slot, delivery, now)
 
-    async def _update(self, slot: Slot, message_id: UUID, values: dict[str, Any]) -> None:
+    async def _move(self, slot: Slot, message_id: UUID, expected: str, values: dict[str, Any]) -> bool:
+        """Change a row that is still in the expected state; tell whether it was."""
+        change = _message(slot, message_id).where(messages.c.state == expected).values(values)
         async with self._engine.begin() as connection:
-            await connection.execute(_message(slot, message_id).values(values))
+            return (await connection.execute(change.returning(messages.c.message_id))).first() is not None
 
 
 def _message(slot: Slot, message_id: UUID) -> Update:
@@ -131,10 +147,11 @@ async def _has_unapplied_events(connection: AsyncConnection, store_id: str, cust
     if customer.email is not None:
         mine.append(events.c.email == customer.email)
     unapplied = and_(events.c.state.in_(["pending", "parked"]), events.c.commands.is_(None))
-    query = select(events.c.state, events.c.name).where(events.c.store_id == store_id, unapplied, or_(*mine)).limit(100)
+    query = select(events.c.state, events.c.type, events.c.name).distinct()
+    found = (await connection.execute(query.where(events.c.store_id == store_id, unapplied, or_(*mine)))).all()
+    # `identify` may carry a withdrawal of consent in its traits.
     return any(
-        row.state == "pending" or canonical(row.name or "") in _FORBIDDING
-        for row in (await connection.execute(query)).all()
+        row.state == "pending" or row.type == "identify" or canonical(row.name or "") in _FORBIDDING for row in found
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from pydantic import TypeAdapter
-from sqlalchemy import Row, bindparam, case, func, or_, select, text, update
+from sqlalchemy import Row, Text, and_, bindparam, case, cast, func, literal, or_, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -19,6 +19,14 @@ CHANNEL = "journeys_events"
 """The NOTIFY channel on which ingest wakes the routers."""
 
 _LANES = 7_221_000
+_IDENTITY = func.coalesce(
+    literal("c:") + cast(events.c.customer_id, Text),
+    literal("u:") + events.c.user_id,
+    literal("a:") + events.c.anonymous_id,
+    literal("e:") + events.c.email,
+    "-",
+)
+"""`Who.lane` in SQL."""
 _COMMANDS: TypeAdapter[list[Command]] = TypeAdapter(list[Command])
 
 
@@ -61,25 +69,32 @@ async def leave_lane(connection: AsyncConnection, lane: int) -> None:
 async def next_in_lane(connection: AsyncConnection, lane: int, limit: int, now: datetime) -> list[Queued]:
     """Return the oldest open events of a lane that are due, in order.
 
-    An event that waits for its retry holds back the later events of the same identity, and only those.
+    An event that waits for its retry holds back the other events of the same identity, and only those.
     """
-    query = (
-        select(events)
-        .where(events.c.shard == lane, events.c.state.in_(["pending", "applied"]))
-        .order_by(events.c.id)
-        .limit(limit)
-    )
-    found: list[Queued] = []
-    held: set[tuple[str, str]] = set()
-    for row in (await connection.execute(query)).all():
-        event = _event(row)
-        key = (event.store_id, event.who.lane)
-        if row.retry_at is not None and row.retry_at > now:
-            held.add(key)
-        elif key not in held:
-            commands = None if row.state == "pending" else tuple(_COMMANDS.validate_python(row.commands or []))
-            found.append(Queued(event=event, attempts=row.attempts, commands=commands))
-    return found
+    in_lane = and_(events.c.shard == lane, events.c.state.in_(["pending", "applied"]))
+    retrying = select(events.c.store_id, _IDENTITY).where(in_lane, events.c.retry_at > now).distinct()
+    held = (await connection.execute(retrying)).all()
+    query = select(events).where(in_lane).order_by(events.c.id).limit(limit)
+    if held:
+        query = query.where(tuple_(events.c.store_id, _IDENTITY).not_in([tuple(row) for row in held]))
+    return [
+        Queued(
+            event=_event(row),
+            attempts=row.attempts,
+            commands=None if row.state == "pending" else tuple(_COMMANDS.validate_python(row.commands or [])),
+        )
+        for row in (await connection.execute(query)).all()
+    ]
+
+
+async def still_pending(connection: AsyncConnection, event_ids: Sequence[UUID]) -> set[UUID]:
+    """Lock those of these events that nobody has applied meanwhile.
+
+    Whoever loses the connection that owns a lane does not notice before the batch is through; the next owner
+    must not apply the same events again and overwrite the commands that are owed for them.
+    """
+    query = select(events.c.id).where(events.c.id.in_(event_ids), events.c.state == "pending").order_by(events.c.id)
+    return set((await connection.execute(query.with_for_update())).scalars()) if event_ids else set()
 
 
 async def mark_applied(connection: AsyncConnection, commands: Mapping[UUID, Sequence[Command]]) -> None:
@@ -104,7 +119,8 @@ async def mark_routed(connection: AsyncConnection, event_ids: Sequence[UUID]) ->
 
 async def mark_failed(connection: AsyncConnection, event_id: UUID, error: str, retry_at: datetime | None) -> None:
     """Note a failure: the event is tried again at `retry_at`, or given up (parked) when that is None."""
-    values: dict[str, Any] = {"attempts": events.c.attempts + 1, "error": error[:2000], "retry_at": retry_at}
+    readable = error.replace("\0", "")[:2000]  # Postgres stores any text but that character
+    values: dict[str, Any] = {"attempts": events.c.attempts + 1, "error": readable, "retry_at": retry_at}
     if retry_at is None:
         values["state"] = "parked"
     await connection.execute(update(events).where(events.c.id == event_id).values(values))

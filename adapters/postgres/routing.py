@@ -4,7 +4,6 @@ All in the caller's transaction; the commands are kept with the event, so nothin
 the call to Temporal.
 """
 
-from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -13,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.postgres import identities, plans, runs
 from adapters.postgres.apply import Applying, Derived
+from adapters.postgres.identities import Resolved
 from adapters.postgres.tables import carts, orders, stores
 from domain.cart import Cart
 from domain.commands import Command, EndRun, JoinRun, SignalRun
@@ -48,13 +48,12 @@ async def route(connection: AsyncConnection, event: Event, now: datetime, read: 
     # An event that says nothing else may still say that a browser is a customer's; the catalogue's never does.
     if any(fact.about_customer for fact in understood) or (not understood and _names_two(event)):
         previous = next((fact.previous_id for fact in understood if isinstance(fact, IdentitiesJoined)), None)
-        before = await _runs_before(connection, event, previous, now) if previous or _names_two(event) else []
         resolved = await identities.resolve(connection, event.store_id, event.who, now, previous)
         if resolved is None:
             return []
         customer_id = resolved.customer_id
         if resolved.merged:
-            owed += await _rejoin(connection, event, customer_id, before, now, read)
+            owed += await _rejoin(connection, event, resolved, now, read)
     applying = Applying(connection, event, customer_id, now)
     for fact in understood:
         for derived in await applying.apply(fact):
@@ -84,56 +83,42 @@ async def snapshot(
     known = Snapshot(store_id=store_id, now=now, trigger=str(event.id), plans=read[store_id].plans)
     if customer_id is None:
         return known
-    cart = await connection.scalar(
-        select(carts.c.cart).where(carts.c.store_id == store_id, carts.c.customer_id == customer_id)
-    )
-    bought = (
+    mine = (orders.c.store_id == store_id) & (orders.c.customer_id == customer_id)
+    standing = mine & (orders.c.status == "placed") & orders.c.placed_at.is_not(None)
+    cart = select(carts.c.cart).where(carts.c.store_id == store_id, carts.c.customer_id == customer_id)
+    found = (
         await connection.execute(
-            select(func.count().label("count"), func.max(orders.c.placed_at).label("last")).where(
-                orders.c.store_id == store_id,
-                orders.c.customer_id == customer_id,
-                orders.c.status == "placed",
-                orders.c.placed_at.is_not(None),
+            select(
+                cart.scalar_subquery().label("cart"),
+                select(func.count()).select_from(orders).where(standing).scalar_subquery().label("orders"),
+                select(func.max(orders.c.placed_at)).where(standing).scalar_subquery().label("last_order_at"),
+                runs.ever_begun(store_id, customer_id).label("begun"),
+                runs.last_sent(store_id, customer_id).label("last_sent"),
             )
         )
     ).one()
     return known.model_copy(
         update={
             "customer_id": customer_id,
-            "cart": Cart() if cart is None else Cart.model_validate(cart),
-            "orders": bought.count,
-            "last_order_at": bought.last,
+            "cart": Cart() if found.cart is None else Cart.model_validate(found.cart),
+            "orders": found.orders,
+            "last_order_at": found.last_order_at,
             "open_runs": tuple(await runs.open_runs(connection, store_id, customer_id, now)),
-            "begun": await runs.ever_begun(connection, store_id, customer_id),
-            "last_sent": await runs.last_sent(connection, store_id, customer_id),
+            "begun": frozenset(found.begun or ()),
+            "last_sent": {journey: datetime.fromisoformat(at) for journey, at in (found.last_sent or {}).items()},
         }
     )
 
 
-async def _runs_before(
-    connection: AsyncConnection, event: Event, previous: str | None, now: datetime
-) -> list[RunState]:
-    """Return the open runs of everybody the event names, before they become one person."""
-    found: list[RunState] = []
-    for customer_id in await identities.named_customers(connection, event.store_id, event.who, previous):
-        found += await runs.open_runs(connection, event.store_id, customer_id, now)
-    return found
-
-
 async def _rejoin(
-    connection: AsyncConnection,
-    event: Event,
-    customer_id: UUID,
-    before: Sequence[RunState],
-    now: datetime,
-    read: TermsByStore,
+    connection: AsyncConnection, event: Event, resolved: Resolved, now: datetime, read: TermsByStore
 ) -> list[Command]:
     """Make the runs of the joined customers one set: one run per journey and product remains, the oldest."""
+    customer_id = resolved.customer_id
     state = await snapshot(connection, event, customer_id, now, read)
     kept: dict[tuple[str, str | None], RunState] = {}
     owed = _already_bought(state)
     over = {command.run_id for command in owed}
-    was = {run.run_id: run.customer_id for run in before}
     for run in state.open_runs:
         if run.run_id in over:
             continue
@@ -142,7 +127,7 @@ async def _rejoin(
             owed.append(EndRun(run_id=run.run_id, workflow_id=run.workflow_id, outcome=Outcome.MERGED))
             continue
         kept[key] = run
-        if was.get(run.run_id, customer_id) != customer_id:
+        if run.run_id in resolved.moved_runs:
             owed.append(JoinRun(run_id=run.run_id, workflow_id=run.workflow_id, customer_id=customer_id))
     return await runs.write_down(connection, event.store_id, owed, now)
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import ScalarSelect, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -97,18 +97,19 @@ async def _begin(connection: AsyncConnection, store_id: str, run: NewRun, now: d
     return (await connection.execute(known)).scalar_one() is None
 
 
-async def ever_begun(connection: AsyncConnection, store_id: str, customer_id: UUID) -> frozenset[str]:
-    """Return the journeys a customer has ever entered."""
-    query = select(runs.c.journey).where(runs.c.store_id == store_id, runs.c.customer_id == customer_id).distinct()
-    return frozenset((await connection.execute(query)).scalars())
+def ever_begun(store_id: str, customer_id: UUID) -> ScalarSelect[Any]:
+    """Select the journeys a customer has ever entered, as an array."""
+    mine = (runs.c.store_id == store_id) & (runs.c.customer_id == customer_id)
+    return select(func.array_agg(runs.c.journey.distinct())).where(mine).scalar_subquery()
 
 
-async def last_sent(connection: AsyncConnection, store_id: str, customer_id: UUID) -> dict[str, datetime]:
-    """Return when each journey last wrote to a customer."""
-    query = (
+def last_sent(store_id: str, customer_id: UUID) -> ScalarSelect[Any]:
+    """Select when each journey last wrote to a customer, as a JSON object."""
+    newest = (
         select(messages.c.journey, func.max(messages.c.sending_at).label("at"))
         .where(messages.c.store_id == store_id, messages.c.customer_id == customer_id)
-        .where(or_(messages.c.state == Result.SENT, messages.c.state == Result.UNKNOWN))
+        .where(messages.c.state.in_([Result.SENT, Result.UNKNOWN]))
         .group_by(messages.c.journey)
+        .subquery()
     )
-    return {row.journey: row.at for row in (await connection.execute(query)).all()}
+    return select(func.jsonb_object_agg(newest.c.journey, newest.c.at)).scalar_subquery()

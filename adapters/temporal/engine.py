@@ -1,9 +1,11 @@
 """Carry out the router's commands on Temporal; each may be repeated without harm."""
 
 from datetime import timedelta
+from typing import Any
 
 from temporalio.client import Client
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes, WorkflowIDConflictPolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.temporal.search_attributes import KEYWORDS
@@ -45,8 +47,8 @@ class Engine:
             match command:
                 case StartRun(run=run):
                     await self._start(store_id, run)
-                case RestartRun(run=run):
-                    await self._start(store_id, run, signal=("restarted", command))
+                case RestartRun():
+                    await self._restart(store_id, command)
                 case ReleaseStock(product_id=product_id):
                     await self._release(store_id, product_id, command)
                 case SignalRun(workflow_id=workflow_id, fact=fact):
@@ -65,28 +67,42 @@ class Engine:
         """Send a fact to a run; a run that has ended is left alone."""
         await self._signal(workflow_id, fact.kind, fact)
 
-    async def _start(self, store_id: str, run: NewRun, signal: tuple[str, Value] | None = None) -> None:
-        attributes = TypedSearchAttributes(
-            [
-                SearchAttributePair(STORE_ID, store_id),
-                SearchAttributePair(CUSTOMER_ID, str(run.customer_id)),
-                SearchAttributePair(JOURNEY_OUTCOME, Outcome.RUNNING.value),
-            ]
+    async def _start(self, store_id: str, run: NewRun) -> None:
+        try:
+            await self._start_workflow(store_id, run, WorkflowIDConflictPolicy.FAIL, start_delay=run.delay or None)
+        except WorkflowAlreadyStartedError:
+            # The customer's last run has ended here but not there yet (no worker has read its exit so far), or this
+            # command is repeated: a run that is told of itself ignores it.
+            await self._restart(store_id, RestartRun(run_id=run.run_id, ends=Outcome.RESTARTED, run=run))
+
+    async def _restart(self, store_id: str, command: RestartRun) -> None:
+        await self._start_workflow(
+            store_id,
+            command.run,
+            WorkflowIDConflictPolicy.USE_EXISTING,
+            start_signal="restarted",
+            start_signal_args=[command],
         )
+
+    async def _start_workflow(
+        self, store_id: str, run: NewRun, on_conflict: WorkflowIDConflictPolicy, **how: Any
+    ) -> None:
+        attributes = [
+            SearchAttributePair(STORE_ID, store_id),
+            SearchAttributePair(CUSTOMER_ID, str(run.customer_id)),
+            SearchAttributePair(JOURNEY_OUTCOME, Outcome.RUNNING.value),
+        ]
         await self._client.start_workflow(
             run.journey,
             run.entry,
             id=run.workflow_id,
             task_queue=self._task_queue,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            start_signal=signal[0] if signal else None,
-            start_signal_args=[signal[1]] if signal else [],
-            # Signal-with-start dispatches at once anyway, and only a cart waits before its first task.
-            start_delay=run.delay if run.delay and not signal else None,
-            search_attributes=attributes,
+            id_conflict_policy=on_conflict,
+            search_attributes=TypedSearchAttributes(attributes),
             static_summary=run.summary,
             static_details=run.details,
             rpc_timeout=_PATIENCE,
+            **how,
         )
 
     async def _release(self, store_id: str, product_id: str, command: ReleaseStock) -> None:

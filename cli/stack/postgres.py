@@ -92,6 +92,7 @@ class LocalPostgres:
         """
         if self.pid is not None:
             return
+        self.stop()  # a server that died by itself left the lock to us
         self._lock = in_use(self.data_dir)
         try:
             self._start()

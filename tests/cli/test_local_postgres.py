@@ -4,9 +4,11 @@ import contextlib
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -87,6 +89,14 @@ def test_data_survives_a_crash_of_the_server(data_dir: Path) -> None:
 
         assert (server.url, starts(server)) == (url, before + 1)
 
+        assert server.pid is not None
+        os.kill(server.pid, signal.SIGKILL)  # behind our back
+        while server.pid is not None:
+            time.sleep(0.01)
+        server.start()
+
+        assert (server.url, starts(server)) == (url, before + 2)
+
 
 def test_a_killed_parent_leaves_no_server_and_loses_nothing(data_dir: Path) -> None:
     """Whoever is killed with -9 cannot clean up; the kernel does, and the next start finds the data."""
@@ -143,7 +153,7 @@ def nobody() -> dict[str, Any]:
                 [python, "-c", "import cli.stack.postgres"], check=False, capture_output=True, **become
             )
             if tried.returncode == 0:
-                return become | {"executable": python}
+                return become | {"args": [python]}
     pytest.skip("an ordinary user can reach no Python of this version, or not this clone")
 
 
@@ -154,10 +164,8 @@ def test_an_ordinary_user_can_run_it(nobody: dict[str, Any]) -> None:
         home = directory / "home"
         home.mkdir(mode=0o700)
         os.chown(home, nobody["user"], nobody["group"])
-        runs = [
-            subprocess.run(["python", "-c", COUNT, home / "pg"], capture_output=True, text=True, check=False, **nobody)
-            for _ in range(2)
-        ]
+        command = nobody | {"args": [*nobody["args"], "-c", COUNT, home / "pg"]}
+        runs = [subprocess.run(**command, capture_output=True, text=True, check=False) for _ in range(2)]
 
         assert [(run.stdout, run.stderr) for run in runs] == [("1\n", ""), ("2\n", "")]
         assert (home / "pg" / "data").stat().st_uid == nobody["user"]

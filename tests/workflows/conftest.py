@@ -36,6 +36,7 @@ from adapters.rendering.renderer import TemplateRenderer
 from adapters.temporal.engine import Engine
 from adapters.temporal.plugin import journeys_plugin
 from adapters.temporal.search_attributes import KEYWORDS
+from domain.commands import Command
 from domain.events import Event, Who
 from domain.message import StoreCard
 from domain.plans import validated
@@ -55,7 +56,22 @@ class TimeSkippingShop:
         self.outbox = MemoryChannel()
         self.events = EventStore(engine)
         self.now = datetime.fromtimestamp(0, UTC)
-        self.router = Router(engine, Engine(env.client, task_queue), lambda: self.now, retries=())
+        self.temporal = Engine(env.client, task_queue)
+        self.carried_out: list[Command] = []
+        self.withhold = False
+        self.router = Router(engine, self, lambda: self.now, retries=())
+
+    async def execute(self, store_id: str, command: Command) -> bool:
+        """Carry out a command for the router, and remember it."""
+        self.carried_out.append(command)
+        if self.withhold:
+            return True
+        return await self.temporal.execute(store_id, command)
+
+    async def repeat_commands(self) -> None:
+        """Carry out every command again, as a router does that died before it could note that it had."""
+        for command in self.carried_out:
+            await self.temporal.execute(self.store_id, command)
 
     async def track(self, name: str, user: str = "ada", /, *, at: datetime | None = None, **properties: Any) -> UUID:
         """Accept an event as the API would, and route it."""
@@ -140,8 +156,13 @@ class TimeSkippingShop:
         async with self.engine.connect() as connection:
             workflow_ids = set((await connection.execute(select(runs.c.workflow_id))).scalars())
         for workflow_id in workflow_ids:
+            handle = self.env.client.get_workflow_handle(workflow_id)
             with contextlib.suppress(RPCError):
-                await self.env.client.get_workflow_handle(workflow_id).terminate()
+                # Nor may an activity be cut off: this server never forgets one whose run is gone.
+                async with asyncio.timeout(10):
+                    while (await handle.describe()).raw_description.pending_activities:
+                        await asyncio.sleep(0.02)
+                await handle.terminate()
         await self.events.close()
 
     async def _accept(
