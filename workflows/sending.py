@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import ActivityError, CancelledError
 
 with workflow.unsafe.imports_passed_through():
     from activities.deliver import Deliver
@@ -21,9 +21,10 @@ _SILENCE = 3 * INTERVAL
 
 
 async def deliver(slot: Slot, interrupted: Callable[[], bool]) -> Delivery | None:
-    """Have a slot settled; return None if the run was interrupted first.
+    """Have a slot settled; return None if the run was interrupted before it was.
 
-    A provider that is down keeps the activity retrying for hours; an exit does not wait for it.
+    A provider that is down keeps the activity retrying for hours; an exit does not wait for that. An attempt under
+    way is let finish, so that the run knows what became of its message.
     """
     handle = workflow.start_activity_method(
         Deliver.deliver,
@@ -33,13 +34,14 @@ async def deliver(slot: Slot, interrupted: Callable[[], bool]) -> Delivery | Non
         heartbeat_timeout=_SILENCE,
         schedule_to_close_timeout=_A_DAY,
         retry_policy=_RETRY,
+        cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
     )
     await workflow.wait_condition(lambda: handle.done() or interrupted())
-    abandoned = not handle.done()
-    if abandoned:
+    if not handle.done():
         handle.cancel()
     try:
-        delivery = await handle
-    except ActivityError:
-        return None if abandoned else Delivery(result=Result.FAILED, because="it could not be handed over within a day")
-    return None if abandoned else delivery
+        return await handle
+    except ActivityError as failure:
+        if isinstance(failure.cause, CancelledError):
+            return None
+        return Delivery(result=Result.FAILED, because="it could not be handed over within a day")

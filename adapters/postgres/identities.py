@@ -117,6 +117,11 @@ def _named(who: Who, previous_id: str | None) -> list[Identity]:
 
 
 def _primary(named: Sequence[Identity], known: dict[Identity, Account], who: Who) -> UUID | None:
+    if who.user_id is None:
+        # A browser that nobody has signed in on, named with the address of an account, is the account's browser.
+        for identity in named:
+            if identity in known and known[identity].has_user_id:
+                return known[identity].customer_id
     if named[0] in known:
         return known[named[0]].customer_id
     for identity in named[1:]:
