@@ -8,6 +8,7 @@ A crash in between repeats the commands, and each of them may be repeated.
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from functools import partial
@@ -20,9 +21,10 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from adapters.postgres import queue, runs
+from adapters.postgres import queue, runs, sales
 from adapters.postgres.queue import Queued
 from adapters.postgres.routing import TermsByStore, route
+from adapters.postgres.sales import Sales
 from domain.commands import Command
 from domain.errors import Unavailable
 from domain.ports import Clock
@@ -36,7 +38,7 @@ POLL = timedelta(seconds=1)
 _BATCH = 200
 _LANES_AT_ONCE = 8
 _COMMANDS_AT_ONCE = 32
-_LONGEST_PAUSE_S = 5.0
+_SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 
 
 class Executor(Protocol):
@@ -62,12 +64,15 @@ class Router:
         self._clock = clock
         self._retries = retries
         self._active: dict[int, asyncio.Task[bool]] = {}
+        self._tried: set[int] = set()
         self._commands_at_once = asyncio.Semaphore(_COMMANDS_AT_ONCE)
-        self._pause_s = 0.0
+        self._in_trouble = False
+        self._pause_s = _SHORTEST_PAUSE_S
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
         """Look for work now."""
+        self._tried.clear()
         self._wake.set()
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -78,8 +83,11 @@ class Router:
                 await self._hand_out_lanes()
             except (DBAPIError, PoolTimeout, OSError) as error:
                 log.warning("database unavailable", error=type(error).__name__)
-                self._pause()
+                self._in_trouble = True
+                self._wake.set()
             await self._rest(stopping)
+            if self._in_trouble:
+                await self._sit_out(stopping)
         await asyncio.gather(*self._active.values(), return_exceptions=True)
 
     async def route_everything(self) -> None:
@@ -95,35 +103,40 @@ class Router:
         async with self._engine.connect() as connection:
             lanes = await queue.waiting_lanes(connection, self._clock())
         if not lanes:
-            self._pause_s = 0.0
-        for lane in lanes:
-            if lane not in self._active and len(self._active) < _LANES_AT_ONCE:
+            self._all_is_well()
+        # A lane that another router owns, or that fails, lets the others have their turn before it is tried again.
+        fresh = [lane for lane in lanes if lane not in self._active and lane not in self._tried]
+        if not fresh:
+            self._tried.clear()
+        for lane in fresh:
+            if len(self._active) < _LANES_AT_ONCE:
                 task = asyncio.create_task(self._drain_guarded(lane), name=f"lane-{lane}")
                 self._active[lane] = task
                 task.add_done_callback(partial(self._lane_left, lane))
 
     def _lane_left(self, lane: int, task: asyncio.Task[bool]) -> None:
         self._active.pop(lane, None)
-        # A lane that another router owns, or whose events wait for a retry, is looked at again with the next poll.
-        if not task.cancelled() and task.result():
-            self._wake.set()
+        if task.cancelled() or not task.result():
+            self._tried.add(lane)
+        self._wake.set()
 
     async def _rest(self, stopping: asyncio.Event) -> None:
-        """Wait for a notification, the poll, or the end of a pause; a stop cuts it short."""
-        woken = asyncio.create_task(self._wake.wait())
-        stopped = asyncio.create_task(stopping.wait())
+        """Wait for a notification, the end of a lane, or the poll; a stop cuts it short."""
+        waits = [asyncio.create_task(self._wake.wait()), asyncio.create_task(stopping.wait())]
         try:
-            if self._pause_s:
-                await asyncio.wait([stopped], timeout=self._pause_s)
-            else:
-                timeout = POLL.total_seconds()
-                await asyncio.wait([woken, stopped], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waits, timeout=POLL.total_seconds(), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            woken.cancel()
-            stopped.cancel()
+            for wait in waits:
+                wait.cancel()
 
-    def _pause(self) -> None:
-        self._pause_s = min(max(self._pause_s * 2, 0.2), _LONGEST_PAUSE_S)
+    async def _sit_out(self, stopping: asyncio.Event) -> None:
+        """Leave what is down in peace, longer each time until something works again."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), self._pause_s)
+        self._in_trouble, self._pause_s = False, min(self._pause_s * 2, _LONGEST_PAUSE_S)
+
+    def _all_is_well(self) -> None:
+        self._in_trouble, self._pause_s = False, _SHORTEST_PAUSE_S
 
     async def _drain_guarded(self, lane: int) -> bool:
         """Drain a lane; whatever goes wrong is waited out."""
@@ -131,15 +144,15 @@ class Router:
             moved = await self._drain(lane)
         except Unavailable as error:
             log.warning("events wait", because=str(error))
-            self._pause()
+            self._in_trouble = True
         except (DBAPIError, PoolTimeout, OSError) as error:
             log.warning("database unavailable", lane=lane, error=type(error).__name__)
-            self._pause()
+            self._in_trouble = True
         except Exception:
             log.exception("lane failed", lane=lane)
-            self._pause()
+            self._in_trouble = True
         else:
-            self._pause_s = 0.0
+            self._all_is_well()
             return moved
         return False
 
@@ -197,17 +210,19 @@ class Router:
     async def _apply_together(self, batch: Sequence[Queued]) -> list[Queued]:
         now = self._clock()
         terms: TermsByStore = {}
+        sold: Sales = Counter()
         done: list[Queued] = []
         async with self._engine.begin() as connection:
             pending = await queue.still_pending(connection, [q.event.id for q in batch if q.commands is None])
             todo: dict[UUID, Sequence[Command]] = {}
             for queued in batch:
                 if queued.event.id in pending:
-                    commands = await route(connection, queued.event, now, terms)
+                    commands = await route(connection, queued.event, now, terms, sold)
                     todo[queued.event.id] = commands
                     done.append(queued.model_copy(update={"commands": tuple(commands)}))
                 elif queued.commands is not None:
                     done.append(queued)
+            await sales.write(connection, sold)
             await queue.mark_applied(connection, todo)
         return [queued for queued in done if queued.commands]
 

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.postgres import attribution, silence, waitlist
 from adapters.postgres.identities import save_cart
+from adapters.postgres.sales import Sales
 from adapters.postgres.tables import (
     carts,
     consents,
@@ -70,11 +71,14 @@ class Derived(Value):
 class Applying:
     """One event being applied to one customer's state, under the customer's lock."""
 
-    def __init__(self, connection: AsyncConnection, event: Event, customer_id: UUID | None, now: datetime) -> None:
+    def __init__(
+        self, connection: AsyncConnection, event: Event, customer_id: UUID | None, now: datetime, sales: Sales
+    ) -> None:
         self.connection = connection
         self.event = event
         self.store_id = event.store_id
         self.now = now
+        self.sales = sales
         self._customer_id = customer_id
 
     @property
@@ -225,7 +229,8 @@ async def _ordered(on: Applying, fact: OrderPlaced | OrderUpdated) -> list[Deriv
     if isinstance(fact, OrderUpdated) and not unheard_of:
         return []
     if isinstance(fact, OrderPlaced) and not placed_before:
-        await _sold(on, fact)
+        for line in fact.lines:
+            on.sales[on.store_id, line.product_id] += line.quantity
         await attribution.credit(on.connection, on.store_id, on.customer_id, fact)
     await save_cart(on.connection, on.store_id, on.customer_id, (await _cart(on)).with_order(fact.at))
     await waitlist.leave(on.connection, on.store_id, on.customer_id, [line.product_id for line in fact.lines], fact.at)
@@ -250,16 +255,6 @@ def _contents(fact: OrderPlaced | OrderUpdated, known: Row[Any] | None) -> dict[
         return contents if newer or not known.lines else {}
     bare = isinstance(fact, OrderPlaced) and not known.lines and (newer or known.placed_at is None)
     return contents if bare else {}
-
-
-async def _sold(on: Applying, order: OrderPlaced) -> None:
-    # Sorted, so that two orders of the same products never wait for each other.
-    for line in sorted(order.lines, key=lambda line: line.product_id):
-        row = {"store_id": on.store_id, "product_id": line.product_id, "sold": line.quantity, "name": line.name}
-        more = {"sold": products.c.sold + line.quantity}
-        statement = upsert(products).values(**row, told_at={})
-        key = [products.c.store_id, products.c.product_id]
-        await on.connection.execute(statement.on_conflict_do_update(index_elements=key, set_=more))
 
 
 async def _order_undone(on: Applying, fact: OrderRefunded | OrderCancelled) -> list[Derived]:

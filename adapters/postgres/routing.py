@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from adapters.postgres import identities, plans, runs
 from adapters.postgres.apply import Applying, Derived
 from adapters.postgres.identities import Resolved
+from adapters.postgres.sales import Sales
 from adapters.postgres.tables import carts, orders, stores
 from domain.cart import Cart
 from domain.commands import Command, EndRun, JoinRun, SignalRun
@@ -36,8 +37,13 @@ TermsByStore = dict[str, Terms]
 """The terms read so far in a batch, so that a batch reads each store's once."""
 
 
-async def route(connection: AsyncConnection, event: Event, now: datetime, read: TermsByStore) -> list[Command]:
-    """Apply an event and return what Temporal must do for it."""
+async def route(
+    connection: AsyncConnection, event: Event, now: datetime, read: TermsByStore, sales: Sales
+) -> list[Command]:
+    """Apply an event and return what Temporal must do for it.
+
+    What was sold is only counted; the caller writes it at the end of its batch (sales.py).
+    """
     store_id = event.store_id
     if store_id not in read:
         currency = await connection.scalar(select(stores.c.currency).where(stores.c.store_id == store_id))
@@ -54,7 +60,7 @@ async def route(connection: AsyncConnection, event: Event, now: datetime, read: 
         customer_id = resolved.customer_id
         if resolved.merged:
             owed += await _rejoin(connection, event, resolved, now, read)
-    applying = Applying(connection, event, customer_id, now)
+    applying = Applying(connection, event, customer_id, now, sales)
     for fact in understood:
         for derived in await applying.apply(fact):
             owed += await _enrol(connection, event, derived, now, read)

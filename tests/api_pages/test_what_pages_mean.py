@@ -1,5 +1,6 @@
 """What the pages store is understood by the router, and shows on the pages once it is applied."""
 
+from collections import Counter
 from datetime import timedelta
 
 import pytest
@@ -62,7 +63,7 @@ async def test_what_is_chosen_holds_until_something_else_is(
         clock.advance(timedelta(seconds=1))
         await client.post(path, data=dict.fromkeys(chosen, "yes"))
         async with mail.engine.begin() as connection:
-            await route(connection, (await mail.events())[-1], clock(), {})
+            await route(connection, (await mail.events())[-1], clock(), {}, Counter())
         shown.append(Markup((await client.get(preferences)).text).ticked)
 
     assert shown == [first, set(), second, set()]

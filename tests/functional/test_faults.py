@@ -107,3 +107,21 @@ async def test_events_are_accepted_while_the_router_is_away(house: House, custom
     run = await house.until_outcome(customer, "cart-recovery", "converted")
     await house.until_closed(run["workflow_id"])
     assert "reminder-2" not in [m["step"] for m in run["messages"] if m["state"] == "sent"]
+
+
+async def test_a_database_that_is_killed_keeps_what_was_acknowledged(house: House, customer: str) -> None:
+    """kill -9 of Postgres: a 200 was a commit; afterwards everybody finds the way back by themselves (G1)."""
+    await house.subscriber(customer)
+    await house.track(customer, "Product Added", **MUG)
+    await asyncio.to_thread(house.stack.kill, "postgres")
+    answer = await house.http.post(
+        f"{house.stack.info.api}/v1/track",
+        json={"userId": customer, "event": "Product Viewed"},
+        auth=(house.stack.info.write_key, ""),
+    )
+    await asyncio.to_thread(house.stack.start, "postgres")
+
+    assert answer.status_code == 503
+    assert "Retry-After" in answer.headers
+    await house.until_outcome(customer, "cart-recovery", "completed")
+    assert 1 <= len(await house.mails(customer)) <= 2

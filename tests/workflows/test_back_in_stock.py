@@ -124,3 +124,27 @@ async def test_asking_twice_is_one_request(shop: TimeSkippingShop) -> None:
 
     assert told(shop) == ["ada"]
     assert len(await shop.runs("back-in-stock")) == 1
+
+
+async def test_a_purchase_after_the_alert_is_the_last_word(shop: TimeSkippingShop) -> None:
+    """Whoever bought because of the alert gets no follow-up."""
+    await waiting(shop, "ada")
+    await restock(shop, 5)
+    await shop.until_said(1)
+    mug = {"product_id": "mug", "price": 1, "quantity": 1}
+    await shop.track("Order Completed", order_id="o-1", total=1, products=[mug])
+
+    assert await shop.settled("back-in-stock") == "COMPLETED"
+    await shop.skip(days=2)
+    assert "follow-up" not in [step for step, _ in await shop.said()]
+
+
+async def test_a_product_withdrawn_after_the_alert_is_not_followed_up(shop: TimeSkippingShop) -> None:
+    """The follow-up re-checks the product, as the alert did."""
+    await waiting(shop, "ada")
+    await restock(shop, 5)
+    await shop.until_said(1)
+    await shop.track("Product Updated", "backend", product_id="mug", discontinued=True)
+    await shop.skip(days=1, minutes=1)
+
+    assert ("follow-up", "stale") in await shop.said()

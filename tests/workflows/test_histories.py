@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -130,3 +131,17 @@ async def test_an_order_that_ends_a_run_costs_one_signal(shop: TimeSkippingShop)
     await shop.settled("cart-recovery")
 
     assert actions(await shop.history("cart-recovery")) <= 5
+
+
+async def test_a_provider_that_is_down_is_asked_again_at_the_documented_times() -> None:
+    """1, 2, 4, 8, 16, 32 s, then slower, for 24 hours (requirements/3), as Temporal was told."""
+    history = WorkflowHistory.from_json("welcome", (HISTORIES / "welcome.json").read_text())
+    asked = next(e for e in history.events if e.event_type == 10).activity_task_scheduled_event_attributes
+    policy = asked.retry_policy
+    first = policy.initial_interval.ToTimedelta()
+    waits = [first * policy.backoff_coefficient**n for n in range(6)]
+
+    assert [wait.total_seconds() for wait in waits] == [1, 2, 4, 8, 16, 32]
+    assert policy.maximum_interval.ToTimedelta() == timedelta(minutes=15)
+    assert policy.maximum_attempts == 0
+    assert asked.schedule_to_close_timeout.ToTimedelta() == timedelta(hours=24)

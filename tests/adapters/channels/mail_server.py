@@ -157,5 +157,5 @@ async def scripted_server(*lines: bytes) -> AsyncIterator[int]:
 async def until(condition: Callable[[], bool], deadline: float = 5) -> None:
     """Wait until something is true."""
     async with asyncio.timeout(deadline):
-        while not condition():  # noqa: ASYNC110 - the other side is a server, not an event
+        while not condition():
             await asyncio.sleep(0.01)

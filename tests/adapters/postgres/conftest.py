@@ -1,5 +1,6 @@
 """What the tests of the Postgres adapters share: events as the API would store them, routed by hand."""
 
+from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
@@ -28,7 +29,7 @@ class Telling:
         self.store_id = store_id
 
     def event(
-        self, name: str | None, at: datetime = START, who: Who | None = None, kind: Any = "track", **body: Any
+        self, name: str | None, /, at: datetime = START, who: Who | None = None, kind: Any = "track", **body: Any
     ) -> Event:
         """Make an event; `body` holds the properties of a track event, the traits of an identify."""
         event_id = new_id()
@@ -48,7 +49,7 @@ class Telling:
     async def apply_in(self, connection: AsyncConnection, events: Iterable[Event], now: datetime = START) -> None:
         """Apply events in a transaction of the caller."""
         for event in events:
-            await route(connection, event.model_copy(update={"store_id": self.store_id}), now, {})
+            await route(connection, event.model_copy(update={"store_id": self.store_id}), now, {}, Counter())
 
     async def customer(self, value: str = "ada", kind: str = "user") -> UUID:
         """Return who an identity stands for."""
@@ -90,7 +91,8 @@ class Telling:
     async def rows(self, table: Any, *where: Any) -> list[Any]:
         """Read this store's rows of a table."""
         async with self.engine.connect() as connection:
-            return list((await connection.execute(select(table).where(table.c.store_id == self.store_id, *where))).all())
+            query = select(table).where(table.c.store_id == self.store_id, *where)
+            return list((await connection.execute(query)).all())
 
 
 @pytest.fixture

@@ -33,11 +33,11 @@ from adapters.postgres.tables import (
     waitlist,
     watchlist,
 )
-from conftest import START, Telling
 from domain.cart import Cart
 from domain.consent import ConsentRecord, allows
 from domain.events import Event, Who
 from domain.facts import Topic
+from tests.adapters.postgres.conftest import START, Telling
 
 USER, BROWSER, BOTH = Who(user_id="ada"), Who(anonymous_id="b-1"), Who(user_id="ada", anonymous_id="b-1")
 GUEST, ADDRESS = Who(anonymous_id="b-1", email="ada@x.test"), Who(email="ada@x.test")
@@ -192,7 +192,9 @@ async def _known(connection: AsyncConnection, store_id: str) -> dict[str, Any]:
             row.order_id: (who[row.customer_id], row.status, row.placed_at, row.total_minor, str(row.lines))
             for row in await rows(orders)
         },
-        "products": {row.product_id: (row.stock, row.withdrawn, row.sold, row.price_minor) for row in await rows(products)},
+        "products": {
+            row.product_id: (row.stock, row.withdrawn, row.sold, row.price_minor) for row in await rows(products)
+        },
         "waiting": {
             (row.product_id, who[row.customer_id]): row.asked_at
             for row in await rows(waitlist)
