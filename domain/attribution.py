@@ -7,7 +7,7 @@ from uuid import UUID
 from domain.values import UtcTime, Value
 
 WINDOW = timedelta(days=5)
-"""An order counts for a click this long before it (Klaviyo's default; peers.md §3)."""
+"""An order counts for a click this long before it (Klaviyo's default: help.klaviyo.com 11118357030555)."""
 
 
 class Candidate(Value):

@@ -5,6 +5,24 @@ from datetime import datetime
 from domain.delivery import CartQuiet, Condition, Delivery, InStock, OrderStands, Result, Slot
 from domain.runs import Outcome
 from domain.values import UtcTime, Value
+from domain.vocabulary import canonical
+
+_FORBIDDING = {
+    "Order Completed",
+    "Order Updated",
+    "Order Refunded",
+    "Order Cancelled",
+    "Newsletter Unsubscribed",
+    "Email Preferences Saved",
+}
+
+
+def may_forbid(event_type: str, name: str | None) -> bool:
+    """Tell whether an event could make the gate withhold a message.
+
+    `identify` may withdraw consent in its traits, and `alias` may join a customer who has bought.
+    """
+    return event_type in {"identify", "alias"} or canonical(name or "") in _FORBIDDING
 
 
 class Truth(Value):

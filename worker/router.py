@@ -148,8 +148,8 @@ class Router:
         except (DBAPIError, PoolTimeout, OSError) as error:
             log.warning("database unavailable", lane=lane, error=type(error).__name__)
             self._in_trouble = True
-        except Exception:
-            log.exception("lane failed", lane=lane)
+        except Exception as error:  # noqa: BLE001 - the lane is tried again; a traceback might quote an event
+            log.error("lane failed", lane=lane, error=type(error).__name__)
             self._in_trouble = True
         else:
             self._all_is_well()

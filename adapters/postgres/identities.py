@@ -151,12 +151,12 @@ async def _known(connection: AsyncConnection, store_id: str, named: Sequence[Ide
 
 
 async def _locked(connection: AsyncConnection, store_id: str, customer_id: UUID) -> Resolved | None:
-    """Lock a customer's row: claims of messages and other lanes wait until this transaction ends."""
+    """Lock a customer's row: claims of messages and other lanes wait until this transaction ends; ingest does not."""
     while True:
         query = select(customers.c.merged_into).where(
             customers.c.store_id == store_id, customers.c.customer_id == customer_id
         )
-        row = (await connection.execute(query.with_for_update())).one_or_none()
+        row = (await connection.execute(query.with_for_update(key_share=True))).one_or_none()
         if row is None:
             return None
         if row.merged_into is None:
@@ -191,7 +191,7 @@ async def _merge(connection: AsyncConnection, store_id: str, loser: UUID, winner
     await connection.execute(
         select(customers.c.customer_id)
         .where(customers.c.store_id == store_id, customers.c.customer_id == loser)
-        .with_for_update()
+        .with_for_update(key_share=True)
     )
     await _join_carts(connection, store_id, loser, winner)
     await _join_watchlists(connection, store_id, loser, winner)

@@ -35,20 +35,12 @@ from domain.cart import Cart
 from domain.consent import ConsentRecord, allows
 from domain.delivery import CartQuiet, Delivery, InStock, OrderStands, Result, Slot
 from domain.errors import EventsPending, Unavailable
-from domain.gate import Truth, decide
+from domain.gate import Truth, decide, may_forbid
 from domain.ports import Claim
 from domain.runs import Outcome
-from domain.vocabulary import canonical
 
-_FORBIDDING = {
-    "Order Completed",
-    "Order Updated",
-    "Order Refunded",
-    "Order Cancelled",
-    "Newsletter Unsubscribed",
-    "Email Preferences Saved",
-}
-_POLLS, _POLL_S = 60, 0.05
+_LOOKS_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 0.0)
+"""Pauses between looks at unapplied events; longer each time, so that claims do not slow the router they wait for."""
 _ALREADY = {Result.SENT, Result.BOUNCED, Result.FAILED, Result.UNKNOWN}
 """Results after which a slot is never sent again; a withheld one is decided anew when it asks again."""
 
@@ -61,11 +53,11 @@ class PostgresLedger:
 
     async def claim(self, slot: Slot, now: datetime) -> Claim:
         # The router is usually milliseconds behind; waiting for it here is cheaper than another attempt.
-        for _ in range(_POLLS):
+        for pause_s in _LOOKS_S:
             claim = await self._try_claim(slot, now)
             if claim is not None:
                 return claim
-            await asyncio.sleep(_POLL_S)
+            await asyncio.sleep(pause_s)
         raise EventsPending
 
     async def _try_claim(self, slot: Slot, now: datetime) -> Claim | None:
@@ -149,10 +141,7 @@ async def _has_unapplied_events(connection: AsyncConnection, store_id: str, cust
     unapplied = and_(events.c.state.in_(["pending", "parked"]), events.c.commands.is_(None))
     query = select(events.c.state, events.c.type, events.c.name).distinct()
     found = (await connection.execute(query.where(events.c.store_id == store_id, unapplied, or_(*mine)))).all()
-    # `identify` may carry a withdrawal of consent in its traits.
-    return any(
-        row.state == "pending" or row.type == "identify" or canonical(row.name or "") in _FORBIDDING for row in found
-    )
+    return any(row.state == "pending" or may_forbid(row.type, row.name) for row in found)
 
 
 async def _settled(connection: AsyncConnection, slot: Slot, now: datetime) -> Delivery | None:

@@ -6,7 +6,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from adapters.postgres.tables import plans
+from adapters.postgres.tables import plans, stores
 from domain.plans import Plan, validated
 from domain.snapshot import PinnedPlan
 
@@ -30,6 +30,8 @@ async def put(engine: AsyncEngine, store_id: str, journey: str, plan: Plan, now:
         The new version, counted from 1.
     """
     async with engine.begin() as connection:
+        # Two who set a plan at once get two versions, one after the other.
+        await connection.execute(select(stores.c.store_id).where(stores.c.store_id == store_id).with_for_update())
         known = await current(connection, store_id)
         version = known[journey].version + 1 if journey in known else 1
         row = {"store_id": store_id, "journey": journey, "version": version, "plan": plan.model_dump(mode="json")}

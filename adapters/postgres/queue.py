@@ -1,7 +1,7 @@
 """The queue of accepted events: which are next in a lane, what became of them, which were given up."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -150,14 +150,6 @@ async def retry(engine: AsyncEngine, store_id: str, event_id: UUID | None = None
         count = len(result.all())
         await connection.execute(text("select pg_notify(:channel, '')"), {"channel": CHANNEL})
     return count
-
-
-async def oldest_retry(connection: AsyncConnection, now: datetime) -> timedelta | None:
-    """Return how long until the next retry is due, if one waits."""
-    moment = await connection.scalar(
-        select(func.min(events.c.retry_at)).where(events.c.state.in_(["pending", "applied"]), events.c.retry_at > now)
-    )
-    return None if moment is None else moment - now
 
 
 def _event(row: Row[Any]) -> Event:

@@ -21,7 +21,7 @@ async def connect(*, lazy: bool = False) -> Client:
 
 
 async def check_search_attributes(client: Client) -> None:
-    """Refuse to work without our search attributes: a workflow that sets an unknown one hangs for ever (trap 4).
+    """Refuse to work without our search attributes: a workflow that sets an unknown one hangs for ever.
 
     Raises:
         ConfigurationError: Names those that are missing and the command that adds them.

@@ -1,4 +1,4 @@
-"""One plugin configures client, worker and replayer identically: converter and strict sandbox (trap 12)."""
+"""One plugin configures client, worker and replayer identically: converter and strict sandbox."""
 
 import dataclasses
 

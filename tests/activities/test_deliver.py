@@ -48,7 +48,7 @@ class Provider(MemoryChannel):
 class Broken(TemplateRenderer):
     """Templates that cannot be rendered."""
 
-    def render(self, material: Material) -> Rendered:  # noqa: ARG002 - the port
+    def render(self, material: Material) -> Rendered:
         raise TemplateBroken("cart-reminder: a tag is not closed")
 
 
@@ -173,7 +173,7 @@ async def test_an_event_that_is_not_applied_yet_makes_the_activity_wait_without_
     engine: AsyncEngine, perform: Perform, clock: SteppedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The router is a moment behind: that is routine, and retried."""
-    monkeypatch.setattr(ledger_module, "_POLLS", 1)
+    monkeypatch.setattr(ledger_module, "_LOOKS_S", (0.0,))
     door = EventStore(engine)
     await door.accept([told(clock, "Order Completed", order_id="o-1")])
     await door.close()

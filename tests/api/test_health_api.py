@@ -52,7 +52,7 @@ async def cut_off(clock):
 
 
 async def test_a_fault_of_ours_is_never_the_clients_fault(cut_off):
-    """Without a database every call is 503 with Retry-After, so that clients keep their events (trap 14)."""
+    """Without a database every call is 503 with Retry-After, so that clients keep their events."""
     event = {"event": "X", "userId": "u"}
     answers = [
         await cut_off.post("/v1/track", json=event),

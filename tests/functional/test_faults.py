@@ -110,7 +110,7 @@ async def test_events_are_accepted_while_the_router_is_away(house: House, custom
 
 
 async def test_a_database_that_is_killed_keeps_what_was_acknowledged(house: House, customer: str) -> None:
-    """kill -9 of Postgres: a 200 was a commit; afterwards everybody finds the way back by themselves (G1)."""
+    """Kill -9 of Postgres: a 200 was a commit; afterwards everybody finds the way back by themselves (G1)."""
     await house.subscriber(customer)
     await house.track(customer, "Product Added", **MUG)
     await asyncio.to_thread(house.stack.kill, "postgres")

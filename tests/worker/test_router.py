@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 from itertools import chain
@@ -40,7 +40,7 @@ class Temporal:
         self.answers.set()
         self.asked = asyncio.Event()
 
-    async def execute(self, store_id: str, command: Command) -> bool:  # noqa: ARG002 - the port
+    async def execute(self, store_id: str, command: Command) -> bool:
         self.asked.set()
         await self.answers.wait()
         problem = self.fails(command)
@@ -327,7 +327,7 @@ async def test_two_routers_that_both_read_an_event_apply_it_once(
         async with engine.begin() as connection:
             if event.id not in await queue.still_pending(connection, [event.id]):
                 return ()
-            commands = await routing.route(connection, event, clock(), {})
+            commands = await routing.route(connection, event, clock(), {}, Counter())
             await asyncio.sleep(0)
             await queue.mark_applied(connection, {event.id: commands})
             return commands

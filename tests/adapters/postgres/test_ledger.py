@@ -29,8 +29,7 @@ NOW = START + timedelta(hours=1)
 @pytest.fixture(autouse=True)
 def _no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A claim that has to wait says so at once."""
-    monkeypatch.setattr(ledger_module, "_POLLS", 2)
-    monkeypatch.setattr(ledger_module, "_POLL_S", 0.01)
+    monkeypatch.setattr(ledger_module, "_LOOKS_S", (0.01, 0.0))
 
 
 @pytest.fixture
@@ -280,7 +279,7 @@ async def test_an_event_of_somebody_else_does_not_hold_a_message(
 class Nobody:
     """A Temporal that does everything it is asked."""
 
-    async def execute(self, store_id: str, command: object) -> bool:  # noqa: ARG002 - the port
+    async def execute(self, store_id: str, command: object) -> bool:
         return True
 
 
@@ -288,7 +287,7 @@ async def test_no_message_is_claimed_after_an_order_was_accepted(
     mugs: Telling, engine: AsyncEngine, reminder: Step, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """G4, raced: accept an order, route it and claim at once; whoever claims after the accept gets no material."""
-    monkeypatch.setattr(ledger_module, "_POLLS", 200)
+    monkeypatch.setattr(ledger_module, "_LOOKS_S", (0.05,) * 200)
     ledger, door = PostgresLedger(engine), EventStore(engine)
     router = Router(engine, Nobody(), lambda: NOW)
 
