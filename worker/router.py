@@ -149,7 +149,7 @@ class Router:
             log.warning("database unavailable", lane=lane, error=type(error).__name__)
             self._in_trouble = True
         except Exception as error:  # noqa: BLE001 - the lane is tried again; a traceback might quote an event
-            log.error("lane failed", lane=lane, error=type(error).__name__)
+            log.error("lane failed", lane=lane, error=type(error).__name__)  # noqa: TRY400
             self._in_trouble = True
         else:
             self._all_is_well()
