@@ -27,6 +27,7 @@ from adapters.postgres.tables import (
     watchlist,
 )
 from domain.cart import Cart
+from domain.consent import IDENTIFY
 from domain.events import Event
 from domain.facts import (
     AnyFact,
@@ -131,7 +132,7 @@ async def _consent(on: Applying, fact: ConsentChanged) -> list[Derived]:
     await _record_consent(
         on, fact.channel, fact.topic, granted=fact.granted, source=fact.source, ip=fact.ip, at=fact.at
     )
-    if fact.granted:
+    if fact.granted or fact.source == IDENTIFY:  # an earlier "no" makes a later "yes" a word again
         await silence.settle(on.connection, on.store_id, on.customer_id, fact.channel)
     return []
 

@@ -186,7 +186,7 @@ async def _truth(connection: AsyncConnection, slot: Slot, customer: Row[Any]) ->
         )
         seen["unsubscribed"] = "unsubscribed" in reasons
         seen["suppressed"] = min(reasons - {"unsubscribed"}, default=None)
-    ledger = select(consents.c.topic, consents.c.granted, consents.c.at).where(
+    ledger = select(consents.c.topic, consents.c.granted, consents.c.at, consents.c.source).where(
         consents.c.store_id == store_id, consents.c.customer_id == customer_id, consents.c.channel == "email"
     )
     records = [ConsentRecord.model_validate(r, from_attributes=True) for r in (await connection.execute(ledger)).all()]

@@ -65,7 +65,7 @@ async def topics(engine: AsyncEngine, store_id: str, customer_id: UUID) -> dict[
     Raises:
         Unavailable: The database cannot be reached.
     """
-    ledger = select(consents.c.topic, consents.c.granted, consents.c.at).where(
+    ledger = select(consents.c.topic, consents.c.granted, consents.c.at, consents.c.source).where(
         consents.c.store_id == store_id,
         consents.c.customer_id == customer_id,
         consents.c.channel == "email",

@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.postgres.tables import consents, customers, suppressions
-from domain.facts import Topic
+from domain.consent import ConsentRecord, asked_for_mail
 
 
 async def asked_for(connection: AsyncConnection, store_id: str, customer_id: UUID, channel: str, at: datetime) -> None:
@@ -33,11 +33,11 @@ async def settle(connection: AsyncConnection, store_id: str, customer_id: UUID, 
     if customer.email is None:
         return
     since = _since(customer.told_at, channel)
-    asked_again = await connection.scalar(
-        select(func.max(consents.c.at))
-        .where(consents.c.store_id == store_id, consents.c.customer_id == customer_id, consents.c.granted)
-        .where(consents.c.channel == channel, consents.c.topic.in_([Topic.MARKETING, Topic.NEWSLETTER]))
+    ledger = select(consents.c.topic, consents.c.granted, consents.c.at, consents.c.source).where(
+        consents.c.store_id == store_id, consents.c.customer_id == customer_id, consents.c.channel == channel
     )
+    said = (await connection.execute(ledger)).all()
+    asked_again = asked_for_mail(ConsentRecord.model_validate(line, from_attributes=True) for line in said)
     if since is not None and (asked_again is None or asked_again <= since):
         row = {"store_id": store_id, "channel": channel, "address": customer.email, "at": since}
         key = [suppressions.c[name] for name in ("store_id", "channel", "address", "reason")]

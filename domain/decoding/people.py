@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Literal
 
+from domain.consent import IDENTIFY
 from domain.decoding.fields import Fields
 from domain.decoding.report import Report
 from domain.facts import (
@@ -59,7 +60,7 @@ def identified(report: Report) -> Iterator[AnyFact]:
     """`identify`: the traits stand at the top level or (RudderStack) in the context."""
     person = report.body.under("traits").over(report.context.under("traits"))
     yield from _profile(report, person, traits=person.rest(_KNOWN))
-    yield from _consents(report, person, "identify", vague=True)
+    yield from _consents(report, person, IDENTIFY, vague=True)
 
 
 def joined(report: Report) -> Iterator[AnyFact]:

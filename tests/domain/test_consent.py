@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.consent import ConsentRecord, allows
+from domain.consent import IDENTIFY, ConsentRecord, allows, asked_for_mail
 from domain.facts import Topic
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -95,3 +95,26 @@ def test_withdrawing_everything_in_the_instant_of_granting_one_topic_means_no():
     ledger = [word(Topic.BACK_IN_STOCK, True, 1), word(Topic.MARKETING, False, 1)]
 
     assert not allows(ledger, Topic.BACK_IN_STOCK)
+
+
+@given(ledgers, st.integers(1, 5))
+def test_a_trait_that_a_client_repeats_is_not_a_new_word(ledger: list[ConsentRecord], repeats: int) -> None:
+    """`newsletter: true` kept in a browser since last year does not outvote yesterday's unsubscribe."""
+    kept = ConsentRecord(topic=Topic.MARKETING, granted=True, at=START, source=IDENTIFY)
+    no = ConsentRecord(topic=Topic.MARKETING, granted=False, at=LATER)
+    again = [kept.model_copy(update={"at": LATER + timedelta(hours=n)}) for n in range(1, repeats + 1)]
+    earlier = [record for record in ledger if record.source != IDENTIFY]
+
+    assert not allows([*earlier, kept, no, *again], Topic.MARKETING)
+
+
+def test_a_trait_that_changes_is_a_word() -> None:
+    """Withdrawn and granted anew in the same place: the customer has decided again."""
+    states = [(True, 0), (False, 1), (True, 2)]
+    ledger = [
+        ConsentRecord(topic=Topic.MARKETING, granted=granted, at=START + timedelta(hours=hour), source=IDENTIFY)
+        for granted, hour in states
+    ]
+
+    assert [allows(ledger[: n + 1], Topic.MARKETING) for n in range(3)] == [True, False, True]
+    assert asked_for_mail(ledger) == START + timedelta(hours=2)
