@@ -76,13 +76,13 @@ class Engine:
             await self._restart(store_id, RestartRun(run_id=run.run_id, ends=Outcome.RESTARTED, run=run))
 
     async def _restart(self, store_id: str, command: RestartRun) -> None:
-        await self._start_workflow(
-            store_id,
-            command.run,
-            WorkflowIDConflictPolicy.USE_EXISTING,
-            start_signal="restarted",
-            start_signal_args=[command],
-        )
+        signal = {"start_signal": "restarted", "start_signal_args": [command]}
+        try:
+            await self._start_workflow(store_id, command.run, WorkflowIDConflictPolicy.USE_EXISTING, **signal)
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:  # it closed just now; the next attempt starts afresh
+                raise Unavailable("the run is closing") from error
+            raise
 
     async def _start_workflow(
         self, store_id: str, run: NewRun, on_conflict: WorkflowIDConflictPolicy, **how: Any
