@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio import activity
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
-from temporalio.client import WorkflowHandle, WorkflowHistory
+from temporalio.client import WorkflowExecutionDescription, WorkflowHandle, WorkflowHistory
 from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
@@ -36,7 +36,8 @@ from adapters.rendering.renderer import TemplateRenderer
 from adapters.temporal.engine import Engine
 from adapters.temporal.plugin import journeys_plugin
 from adapters.temporal.search_attributes import KEYWORDS
-from domain.commands import Command
+from domain import ids
+from domain.commands import Command, ReleaseStock
 from domain.events import Event, Who
 from domain.message import StoreCard
 from domain.plans import validated
@@ -153,12 +154,15 @@ class TimeSkippingShop:
         """End every run: one left behind without a worker would hold the server's clock in the next test."""
         async with self.engine.connect() as connection:
             workflow_ids = set((await connection.execute(select(runs.c.workflow_id))).scalars())
+        workflow_ids |= {
+            ids.waves_id(self.store_id, c.product_id) for c in self.carried_out if isinstance(c, ReleaseStock)
+        }
         for workflow_id in workflow_ids:
             handle = self.env.client.get_workflow_handle(workflow_id)
             with contextlib.suppress(RPCError):
-                # Nor may an activity be cut off: this server never forgets one whose run is gone.
+                # Nor may a task be cut off: this server never forgets one whose run is gone.
                 async with asyncio.timeout(10):
-                    while (await handle.describe()).raw_description.pending_activities:
+                    while _busy(await handle.describe()):
                         await asyncio.sleep(0.02)
                 await handle.terminate()
         await self.events.close()
@@ -177,7 +181,12 @@ class TimeSkippingShop:
         return event.id
 
 
-@pytest.fixture(scope="session")
+def _busy(run: WorkflowExecutionDescription) -> bool:
+    raw = run.raw_description
+    return bool(raw.pending_activities) or raw.HasField("pending_workflow_task")
+
+
+@pytest.fixture(scope="module")
 async def time_skipping() -> AsyncIterator[WorkflowEnvironment]:
     """The Java test server: moves its clock instead of waiting."""
     binary = shutil.which("temporal-test-server", path=sysconfig.get_path("scripts"))
