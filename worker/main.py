@@ -9,7 +9,6 @@ from pathlib import Path
 
 import psycopg
 import structlog
-from temporalio.client import Client
 from temporalio.worker import Worker
 
 import templates
@@ -68,17 +67,13 @@ async def run_worker(settings: Settings) -> None:
 async def run_router(settings: Settings) -> None:
     """Route events until SIGTERM or SIGINT; the batch under way is finished."""
     engine = create_engine(settings.sqlalchemy_url, pool_size=20)
-    router = Router(engine, Engine(await _patiently(), settings.task_queue), now)
+    # Lazily: the router starts, and events wait, while Temporal is down.
+    router = Router(engine, Engine(await connect(lazy=True), settings.task_queue), now)
     stopping = _told_to_stop()
     async with _listening(settings.psycopg_url, router):
         log.info("ready")
         await router.run(stopping)
     await engine.dispose()
-
-
-async def _patiently() -> Client:
-    """Connect lazily: the router starts, and events wait, while Temporal is down."""
-    return await connect(lazy=True)
 
 
 def _told_to_stop() -> asyncio.Event:
