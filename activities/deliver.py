@@ -11,7 +11,7 @@ from temporalio import activity
 
 from activities.failures import as_application_errors
 from activities.heartbeats import heartbeats
-from domain.delivery import Delivery, Result, Slot
+from domain.delivery import Delivery, Result, Rule, Slot
 from domain.errors import ChannelUnavailable, DeliveryUnknown, RecipientRejected, TemplateBroken
 from domain.message import Material
 from domain.ports import Channel, Clock, Ledger, Renderer
@@ -34,31 +34,34 @@ class Deliver:
             ApplicationError: Retryable: events of the customer are not applied yet, or the provider is down.
         """
         with as_application_errors(), heartbeats():
-            claim = await self._ledger.claim(slot, self._clock())
-            if claim.material is None:
-                return claim.delivery
-            delivery = await self._hand_over(slot, claim.material, claim.delivery)
-            await self._ledger.record(slot, claim.material.message_id, delivery, self._clock())
-            return delivery
+            decided_at = self._clock()
+            claim = await self._ledger.claim(slot, decided_at)
+            delivery = claim.delivery
+            if claim.material is not None:
+                delivery = await self._hand_over(slot, claim.material, claim.delivery)
+                await self._ledger.record(slot, claim.material.message_id, delivery, self._clock())
+            return delivery.model_copy(update={"at": decided_at})
 
     async def _hand_over(self, slot: Slot, material: Material, claimed: Delivery) -> Delivery:
         try:
             rendered = self._renderer.render(material)
         except TemplateBroken as broken:
-            return Delivery(result=Result.FAILED, because=str(broken))
+            return Delivery(result=Result.FAILED, rule=Rule.TEMPLATE, because=str(broken))
         await self._ledger.sending(slot, material.message_id, rendered.urls, self._clock())
         try:
             await self._channel.send(self._renderer.letter(material, rendered))
         except asyncio.CancelledError:
             # The run has ended meanwhile and asks no more: what nobody can know is settled here and now.
-            unknown = Delivery(result=Result.UNKNOWN, because="interrupted while the provider had the message")
+            because = "interrupted while the provider had the message"
+            unknown = Delivery(result=Result.UNKNOWN, rule=Rule.PROVIDER, because=because)
             await asyncio.shield(self._ledger.record(slot, material.message_id, unknown, self._clock()))
             raise
         except ChannelUnavailable:
             await self._ledger.not_sent(slot, material.message_id)
             raise
         except RecipientRejected as rejection:
-            return Delivery(result=Result.BOUNCED, because=f"the provider refused the recipient: {rejection.code}")
+            because = f"the provider refused the recipient: {rejection.code}"
+            return Delivery(result=Result.BOUNCED, rule=Rule.PROVIDER, because=because)
         except DeliveryUnknown:
-            return Delivery(result=Result.UNKNOWN, because="the provider did not confirm")
+            return Delivery(result=Result.UNKNOWN, rule=Rule.PROVIDER, because="the provider did not confirm")
         return claimed

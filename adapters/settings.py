@@ -19,6 +19,8 @@ class Settings(BaseSettings):
         public_url: Where mail programs and browsers reach the API: the base of every link in a message.
         secret_keys: Comma-separated; sign link tokens. The first signs, all verify, so keys can be rotated.
         task_queue: The Temporal task queue of the journeys.
+        deployment: The name under which Temporal knows all builds of our worker (docs/deploying.md).
+        build_id: The build that this worker is; without one it is unversioned.
     """
 
     model_config = SettingsConfigDict(env_prefix="JOURNEYS_", extra="ignore", populate_by_name=True)
@@ -28,6 +30,8 @@ class Settings(BaseSettings):
     public_url: str = "http://127.0.0.1:8000"
     secret_keys: SecretStr = SecretStr("")
     task_queue: str = "journeys"
+    deployment: str = Field(default="journeys", pattern=r"^[A-Za-z0-9_-]+$")
+    build_id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._+-]*$")
     log_level: str = "INFO"
     api_host: str = "127.0.0.1"
     api_port: int = Field(default=8000, ge=1, le=65535)

@@ -119,7 +119,9 @@ def show_plan(
         await _existing(engine, store_id)
         async with engine.connect() as connection:
             known = await plans.current(connection, store_id)
-        pinned = {name: known.get(name) or PinnedPlan(version=0, plan=validated(name, {})) for name in PLANS}
+        pinned = {
+            name: known.get(name) or PinnedPlan(journey=name, version=0, plan=validated(name, {})) for name in PLANS
+        }
         return {name: {"version": p.version, "plan": p.plan.model_dump(mode="json")} for name, p in pinned.items()}
 
     every = _on_database(read, data_dir)

@@ -15,13 +15,18 @@ class NewRun(RunState):
     """A run about to begin.
 
     Attributes:
+        workflow: The workflow type: the journey, without the name that a store gave to its own version.
+        trigger_event, began_by: The event that began the run, and its fact in a few words.
         entry: The workflow's input as JSON data.
         delay: How long Temporal holds the first workflow task back; a signal ends the wait at once.
         expires_at: After this the run's row counts as closed, whatever happened to it.
         summary, details: What the Temporal UI shows of the run from its first second.
     """
 
+    workflow: str
     plan_version: int
+    trigger_event: UUID
+    began_by: str
     entry: dict[str, Any]
     delay: timedelta
     expires_at: UtcTime

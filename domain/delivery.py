@@ -13,7 +13,7 @@ from domain.values import UtcTime, Value
 
 
 class Result(StrEnum):
-    """What became of a message. Everything but `deferred` is final for its step."""
+    """What became of a message. Everything but `deferred` and `paused` is final for its step."""
 
     SENT = "sent"
     DUPLICATE = "duplicate"
@@ -22,12 +22,32 @@ class Result(StrEnum):
     SUPPRESSED = "suppressed"
     CAPPED = "capped"
     QUIET = "quiet"
+    DROPPED = "dropped"
     STALE = "stale"
     UNREACHABLE = "unreachable"
     BOUNCED = "bounced"
     FAILED = "failed"
     UNKNOWN = "unknown"
     DEFERRED = "deferred"
+    PAUSED = "paused"
+
+
+class Rule(StrEnum):
+    """What decided about a message: the word that decision records, statistics and `why` share."""
+
+    RUN_ENDED = "run_ended"
+    JOURNEY_PAUSED = "journey_paused"
+    CONDITION = "condition"
+    NO_ADDRESS = "no_address"
+    SUPPRESSED = "suppressed"
+    UNSUBSCRIBED = "unsubscribed"
+    NO_CONSENT = "no_consent"
+    SPACING = "spacing"
+    TRANSACTIONAL = "transactional"
+    CONSENT = "consent"
+    SETTLED_BEFORE = "settled_before"
+    TEMPLATE = "template"
+    PROVIDER = "provider"
 
 
 class CartQuiet(Value):
@@ -58,6 +78,8 @@ class Slot(Value):
     """A step of a run asking to send its message: the input of the `deliver` activity.
 
     Attributes:
+        due: When the step came due by its plan, or when it was put off to; the business time that it is about.
+        waited_from: When the wait began that ended then; a pause in between may push the message on.
         requires: What must be true at the moment of sending, on top of the rules for every message.
         last: No step follows, so a final result closes the run.
         again_if_stale: The run will ask again if the message is stale now, so that does not close it.
@@ -69,6 +91,8 @@ class Slot(Value):
     journey: str
     step: Step
     gap: timedelta
+    due: UtcTime
+    waited_from: UtcTime
     requires: tuple[Condition, ...] = ()
     product_id: str | None = None
     order_id: str | None = None
@@ -80,12 +104,16 @@ class Delivery(Value):
     """What became of a slot: the result of the `deliver` activity.
 
     Attributes:
+        at: When it was decided; the next step is counted from here.
+        rule: What decided.
         until: With `deferred`: when to ask again.
         because: The rule that decided, in a few words, without personal data.
         outcome: With `exited`: how the run ended.
     """
 
     result: Result
+    rule: Rule | None = None
     because: str = ""
+    at: UtcTime | None = None
     until: UtcTime | None = None
     outcome: Outcome | None = None

@@ -8,6 +8,7 @@ JourneysError
 ├── NotAuthorised           unknown, revoked or insufficient key (401)
 ├── TooLarge                a body over the limit (413)
 ├── UnsupportedEncoding     a body packed in a way that we cannot unpack (415)
+├── OperationRefused        a run that cannot do what an operator asks of it now (409)
 ├── NotFound                no such store, customer, run (404)
 ├── Overloaded              we cannot take more right now; ask again (429)
 ├── Unavailable             a part that we need is down; ask again (503)
@@ -85,6 +86,12 @@ class NotFound(JourneysError):
     """There is no such thing in this store."""
 
     status_code = 404
+
+
+class OperationRefused(JourneysError):
+    """The run cannot do that now."""
+
+    status_code = 409
 
 
 class Overloaded(JourneysError):

@@ -8,6 +8,7 @@ from uuid import UUID
 from domain.delivery import Delivery, Slot
 from domain.facts import AnyFact
 from domain.message import Letter, Material, Rendered
+from domain.operations import Note
 from domain.values import Value
 
 
@@ -95,6 +96,14 @@ class Waitlist(Protocol):
 
     async def wave_told(self, store_id: str, product_id: str, workflow_ids: Sequence[str], now: datetime) -> None:
         """Note that these runs were told."""
+        ...
+
+
+class Operations(Protocol):
+    """What operators did to runs."""
+
+    async def note(self, note: Note, key: str, now: datetime) -> None:
+        """Write an operation down once for each `key`; one that leaves closes the run's row."""
         ...
 
 

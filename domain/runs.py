@@ -22,6 +22,7 @@ class Outcome(StrEnum):
     EXPIRED = "expired"
     WITHDRAWN = "withdrawn"
     MERGED = "merged"
+    LEFT = "left"
     TERMINATED = "terminated"
 
 
@@ -29,15 +30,21 @@ class Entry(Value, Generic[PlanT]):
     """What a journey is started with: ids only, and the plan that stays with the run (G6, G8).
 
     Attributes:
+        journey: The journey as Postgres names it; a follow-up's has two parts.
         since: When the event happened that began the run.
+        timezone: The store's, IANA; only what people read is told in it.
+        begun_at: When the router decided that it begins; later than `since` if the event came late.
     """
 
     store_id: str
+    journey: str
     customer_id: UUID
     run_id: UUID
     plan_version: int
     plan: PlanT
     since: UtcTime
+    begun_at: UtcTime
+    timezone: str = "UTC"
     product_id: str | None = None
     order_id: str | None = None
 
@@ -46,6 +53,7 @@ class RunState(Value):
     """A run as Postgres knows it.
 
     Attributes:
+        exits: Names of events that end it, where its plan says so and not its journey.
         sent: How many messages it has sent.
     """
 
@@ -56,4 +64,5 @@ class RunState(Value):
     since: UtcTime
     product_id: str | None = None
     order_id: str | None = None
+    exits: tuple[str, ...] = ()
     sent: int = 0

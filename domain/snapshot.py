@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import Field
 
 from domain.cart import Cart
-from domain.plans import PLANS, Plan
+from domain.plans import Plan
 from domain.runs import RunState
 from domain.values import UtcTime, Value
 
@@ -17,6 +17,7 @@ PlanT = TypeVar("PlanT", bound=Plan)
 class PinnedPlan(Value):
     """A store's plan for a journey and its version (0: the default)."""
 
+    journey: str
     version: int = 0
     plan: Plan
 
@@ -25,6 +26,7 @@ class Snapshot(Value):
     """What is true in a store for one customer.
 
     Attributes:
+        timezone: The store's, IANA.
         trigger: Names the event being applied; part of the id of any run that it begins.
         orders: How many orders the customer has ever placed that stand.
         last_order_at: The newest of them.
@@ -37,6 +39,7 @@ class Snapshot(Value):
     store_id: str
     now: UtcTime
     trigger: str
+    timezone: str = "UTC"
     customer_id: UUID | None = None
     cart: Cart = Cart()
     orders: int = 0
@@ -46,14 +49,16 @@ class Snapshot(Value):
     last_sent: dict[str, UtcTime] = Field(default_factory=dict)
     plans: dict[str, PinnedPlan] = Field(default_factory=dict)
 
-    def plan(self, journey: str, model: type[PlanT]) -> tuple[int, PlanT]:
+    def pinned(self, journey: str, model: type[Plan]) -> PinnedPlan:
         """Return the version and the plan that a run beginning now takes."""
-        pinned = self.plans.get(journey)
-        if pinned is None:
-            return 0, model.model_validate({})
-        if not isinstance(pinned.plan, model):
-            raise TypeError(f"the plan of {journey} is a {type(pinned.plan).__name__}, not a {PLANS[journey].__name__}")
-        return pinned.version, pinned.plan
+        return self.plans.get(journey) or PinnedPlan(journey=journey, plan=model.model_validate({}))
+
+    def plan(self, journey: str, model: type[PlanT]) -> PlanT:
+        """Return the plan that a run beginning now takes."""
+        plan = self.pinned(journey, model).plan
+        if not isinstance(plan, model):
+            raise TypeError(f"the plan of {journey} is a {type(plan).__name__}, not a {model.__name__}")
+        return plan
 
     def open_run(self, journey: str, product_id: str | None = None) -> RunState | None:
         """Return the customer's run under way in a journey (about a product), if there is one."""

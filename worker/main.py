@@ -13,8 +13,10 @@ from temporalio.worker import Worker
 
 import templates
 from activities.deliver import Deliver
+from activities.note import NoteOperation
 from activities.stock import ReleaseWave
 from adapters.channels.smtp import SmtpChannel
+from adapters.postgres.audit import PostgresOperations
 from adapters.postgres.engine import create_engine
 from adapters.postgres.ledger import PostgresLedger
 from adapters.postgres.queue import CHANNEL
@@ -23,6 +25,7 @@ from adapters.rendering.renderer import TemplateRenderer
 from adapters.settings import Settings
 from adapters.temporal.client import check_search_attributes, connect
 from adapters.temporal.engine import Engine
+from adapters.temporal.versioning import versioning
 from domain.tokens import Signer
 from worker.router import Router
 from workflows.registry import WORKFLOWS
@@ -49,17 +52,19 @@ async def run_worker(settings: Settings) -> None:
     renderer = TemplateRenderer(Path(templates.__path__[0]), Signer(settings.signing_secrets()), settings.public_url)
     async with SmtpChannel(settings.smtp_url, now) as channel:
         deliver = Deliver(PostgresLedger(engine), renderer, channel, now)
+        note = NoteOperation(PostgresOperations(engine), now)
         waves = ReleaseWave(PostgresWaitlist(engine), Engine(client, settings.task_queue), now)
         worker = Worker(
             client,
             task_queue=settings.task_queue,
             workflows=WORKFLOWS,
-            activities=[deliver.deliver, waves.release],
+            activities=[deliver.deliver, waves.release, note.note],
             graceful_shutdown_timeout=_GRACE,
             max_concurrent_activities=50,
+            **versioning(settings.deployment, settings.build_id),
         )
         async with worker:
-            log.info("ready", task_queue=settings.task_queue)
+            log.info("ready", task_queue=settings.task_queue, build_id=settings.build_id)
             await _told_to_stop().wait()
     await engine.dispose()
 

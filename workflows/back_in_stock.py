@@ -14,13 +14,15 @@ from workflows.journey import Journey
 
 
 @workflow.defn(name="back-in-stock")
-class BackInStock(Journey):
+class BackInStock(Journey[BackInStockPlan]):
     """Waits for its turn in a restock (see stock_waves.py), then tells the customer."""
 
     name = "back-in-stock"
     plan = BackInStockPlan
     entered_by = (StockRequested,)
     ends: ClassVar = {OrderPlaced: Outcome.CONVERTED, ProductWithdrawn: Outcome.WITHDRAWN}
+    one_per_product = True
+    outlives_deploys = True
     my_turn = False
 
     @classmethod
@@ -32,17 +34,16 @@ class BackInStock(Journey):
     async def run(self, entry: Entry[BackInStockPlan]) -> Outcome:
         """Alert when it is the customer's turn; if the stock is gone by then, wait for the next restock."""
         in_stock = InStock(product_id=entry.product_id or "")
-        alert, *follow_ups = entry.plan.steps
-        with self.until_exit(entry):
+        alert = entry.plan.steps[0]
+        async with self.until_exit(entry):
             while True:
-                patience = entry.since + entry.plan.patience - workflow.now()
+                patience = entry.since + self.entry.plan.patience - workflow.now()
                 if not await self.wait_for(lambda: self.my_turn, at_most=patience, summary="for the restock"):
                     self.leave(Outcome.EXPIRED, because="the product did not come back in time")
                 self.my_turn = False
                 if (await self.send(alert, in_stock, again_if_stale=True)).result is not Result.STALE:
                     break
-            for step in follow_ups:
-                await self.wait(step.delay, summary=f"before {step.name}")
+            async for step in self.steps_due():
                 await self.send(step, in_stock)
         return self.outcome
 

@@ -1,5 +1,6 @@
 """Cart recovery: reminders for a cart left behind, and silence once the customer buys."""
 
+from datetime import timedelta
 from typing import ClassVar
 
 from temporalio import workflow
@@ -7,14 +8,14 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from domain.delivery import CartQuiet
     from domain.facts import CartChanged, CartEmptied, Fact, OrderPlaced
-    from domain.plans import CartRecoveryPlan
+    from domain.plans import CartRecoveryPlan, Plan
     from domain.runs import Entry, Outcome, RunState
-    from domain.snapshot import Snapshot
+    from domain.snapshot import PinnedPlan, Snapshot
 from workflows.journey import Journey
 
 
 @workflow.defn(name="cart-recovery")
-class CartRecovery(Journey):
+class CartRecovery(Journey[CartRecoveryPlan]):
     """Reminders for a cart left behind; silence once the customer buys."""
 
     name = "cart-recovery"
@@ -23,11 +24,15 @@ class CartRecovery(Journey):
     ends: ClassVar = {OrderPlaced: Outcome.CONVERTED, CartEmptied: Outcome.CART_EMPTIED}
 
     @classmethod
-    def begins(cls, fact: Fact, state: Snapshot) -> bool:
+    def begins(cls, fact: Fact, state: Snapshot, offer: PinnedPlan) -> bool:
         """Begin unless we reminded this customer a short time ago."""
         last = state.last_sent.get(cls.name)
-        _, plan = state.plan(cls.name, cls.plan)
-        return last is None or last + plan.cool_down <= state.now
+        return last is None or last + state.plan(cls.name, cls.plan).cool_down <= state.now
+
+    @classmethod
+    def hold(cls, fact: Fact, plan: Plan) -> timedelta:
+        """There is nothing to do before the cart has been quiet."""
+        return plan.before_first
 
     @classmethod
     def concerns(cls, fact: Fact, run: RunState, state: Snapshot) -> bool:
@@ -41,11 +46,9 @@ class CartRecovery(Journey):
         Temporal holds the first task back for the quiet hour (start delay), and a cart that changes meanwhile
         only makes the first `send` wait: twenty changes cost no signal and one timer.
         """
-        with self.until_exit(entry):
-            await self.wait_until(entry.since + entry.plan.quiet, summary="until the cart is quiet")
-            for reminder in entry.plan.steps:
-                await self.wait(reminder.delay, summary=f"before {reminder.name}")
-                await self.send(reminder, CartQuiet(quiet=entry.plan.quiet))
+        async with self.until_exit(entry):
+            async for reminder in self.steps_due():
+                await self.send(reminder, CartQuiet(quiet=self.entry.plan.quiet))
         return self.outcome
 
     @workflow.signal(description="The customer bought; nothing more is sent.")

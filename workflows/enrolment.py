@@ -1,15 +1,17 @@
 """Enrolment: from a fact and what is true now to what Temporal must do. Pure; the router carries it out."""
 
 from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
 
 from temporalio import workflow
 
 from domain import ids
 from domain.commands import Command, NewRun, ReleaseStock, RestartRun, SignalRun, StartRun
-from domain.facts import CartChanged, Fact, OrderPlaced, StockArrived, StockRequested
+from domain.facts import Fact, OrderPlaced, StockArrived
 from domain.plans import BackInStockPlan, Plan
 from domain.runs import Entry, RunState
-from domain.snapshot import Snapshot
+from domain.snapshot import PinnedPlan, Snapshot
 from workflows.journey import Journey
 from workflows.registry import JOURNEYS
 
@@ -22,31 +24,44 @@ def commands(fact: Fact, state: Snapshot) -> list[Command]:
         state: What is true right after it.
     """
     if isinstance(fact, StockArrived):
-        _, plan = state.plan("back-in-stock", BackInStockPlan)
+        plan = state.plan("back-in-stock", BackInStockPlan)
         interval, ratio = plan.wave_interval, plan.wave_ratio
         return [ReleaseStock(product_id=fact.product_id, wave_interval=interval, wave_ratio=ratio)]
-    return [command for journey in JOURNEYS for command in _of(journey, fact, state)]
+    return [
+        command
+        for journey in JOURNEYS
+        for offer in journey.offered(state)
+        for command in [*_told(journey, offer, fact, state), *_entered(journey, offer, fact, state)]
+    ]
 
 
-def _of(journey: type[Journey], fact: Fact, state: Snapshot) -> list[Command]:
-    version, plan = state.plan(journey.name, journey.plan)
-    told: list[Command] = [
+def _told(journey: type[Journey[Any]], offer: PinnedPlan, fact: Fact, state: Snapshot) -> list[Command]:
+    """Tell the runs under way that the fact is about."""
+    return [
         SignalRun(run_id=run.run_id, workflow_id=run.workflow_id, fact=fact, ends=journey.ends.get(type(fact)))
         for run in state.open_runs
-        if run.journey == journey.name and listens(journey, fact) and journey.concerns(fact, run, state)
+        if run.journey == offer.journey and listens(journey, fact) and journey.concerns(fact, run, state)
     ]
-    enters = plan.enabled and type(fact) in journey.entered_by and journey.begins(fact, state)
+
+
+def _entered(journey: type[Journey[Any]], offer: PinnedPlan, fact: Fact, state: Snapshot) -> list[Command]:
+    """Begin a run, or begin it again, if the fact makes the customer enter."""
+    plan = offer.plan
+    enters = plan.enabled and type(fact) in journey.entered_by and journey.begins(fact, state, offer)
     if not enters or state.late(fact.at + plan.before_first, plan):
-        return told
-    product_id = fact.product_id if isinstance(fact, StockRequested) else None
-    under_way = state.open_run(journey.name, product_id)
+        return []
+    under_way = state.open_run(offer.journey, _product(fact) if journey.one_per_product else None)
     if under_way is None:
-        return [*told, StartRun(run=_new_run(journey, fact, state, version, plan, None))]
+        return [StartRun(run=_new_run(journey, fact, state, offer, None))]
     ends = journey.restarts(under_way, plan)
     if ends is None:
-        return told
-    new = _new_run(journey, fact, state, version, plan, under_way)
-    return [*told, RestartRun(run_id=under_way.run_id, ends=ends, run=new)]
+        return []
+    return [RestartRun(run_id=under_way.run_id, ends=ends, run=_new_run(journey, fact, state, offer, under_way))]
+
+
+def _product(fact: Fact) -> str | None:
+    """Return the product that a fact is about; most are about none."""
+    return getattr(fact, "product_id", None)
 
 
 def matters(fact: Fact) -> bool:
@@ -56,7 +71,7 @@ def matters(fact: Fact) -> bool:
     )
 
 
-def listens(journey: type[Journey], fact: Fact) -> bool:
+def listens(journey: type[Journey[Any]], fact: Fact) -> bool:
     """Tell whether a journey has a signal for a kind of fact."""
     return getattr(fact, "kind", None) in _SIGNALS[journey.name]
 
@@ -66,42 +81,43 @@ _SIGNALS = {journey.name: frozenset(workflow._Definition.must_from_class(journey
 
 
 def _new_run(
-    journey: type[Journey], fact: Fact, state: Snapshot, version: int, plan: Plan, under_way: RunState | None
+    journey: type[Journey[Any]], fact: Fact, state: Snapshot, offer: PinnedPlan, under_way: RunState | None
 ) -> NewRun:
     if state.customer_id is None:
         raise ValueError("a run belongs to a customer")
-    product_id = fact.product_id if isinstance(fact, StockRequested) else None
+    plan, product_id = offer.plan, _product(fact)
     order_id = fact.order_id if isinstance(fact, OrderPlaced) else None
     # A run that was joined from another identity keeps its workflow id; its next passage must follow it there.
     workflow_id = (
         under_way.workflow_id
         if under_way is not None
-        else ids.workflow_id(state.store_id, journey.name, state.customer_id, product_id)
+        else ids.workflow_id(
+            state.store_id, offer.journey, state.customer_id, product_id if journey.one_per_product else None
+        )
     )
     run_id = ids.run_id(workflow_id, order_id or state.trigger)
     entry = Entry[Plan](
-        store_id=state.store_id, customer_id=state.customer_id, run_id=run_id, plan_version=version, plan=plan,
-        since=fact.at, product_id=product_id, order_id=order_id,
+        store_id=state.store_id, journey=offer.journey, customer_id=state.customer_id, run_id=run_id,
+        plan_version=offer.version, plan=plan, since=fact.at, begun_at=state.now, timezone=state.timezone,
+        product_id=product_id, order_id=order_id,
     )  # fmt: skip
-    delay = _quiet(fact, plan, state.now)
-    name = journey.name.replace("-", " ").capitalize()
+    delay = max(fact.at + journey.hold(fact, plan) - state.now, timedelta(0))
     return NewRun(
-        run_id=run_id, workflow_id=workflow_id, journey=journey.name, customer_id=state.customer_id, since=fact.at,
-        product_id=product_id, order_id=order_id, plan_version=version, delay=delay,
+        run_id=run_id, workflow_id=workflow_id, workflow=journey.name, journey=offer.journey,
+        customer_id=state.customer_id, since=fact.at, product_id=product_id, order_id=order_id,
+        plan_version=offer.version, delay=delay,
         entry=entry.model_dump(mode="json") | {"plan": plan.model_dump(mode="json")},
-        expires_at=state.now + plan.longest,
-        summary=f"{name}, {len(plan.steps)} messages, plan {version}",
+        expires_at=state.now + plan.longest, trigger_event=UUID(state.trigger), began_by=fact.label,
+        exits=plan.ending_events,
+        summary=f"{_title(offer.journey)}, {len(plan.steps)} messages, plan {offer.version}",
         details=_outlook(plan, state.now + delay, delay),
     )  # fmt: skip
 
 
-def _quiet(fact: Fact, plan: Plan, now: datetime) -> timedelta:
-    """How long Temporal holds the first task back: only a cart has to be quiet before anything is worth doing."""
-    if not isinstance(fact, CartChanged):
-        return timedelta(0)
-    return max(fact.at + plan.before_first - now, timedelta(0))
+def _title(journey: str) -> str:
+    return journey.replace("-", " ").replace("/", ": ").capitalize()
 
 
 def _outlook(plan: Plan, first: datetime, delay: timedelta) -> str:
-    quiet = f"Waiting until {first:%Y-%m-%d %H:%M:%S} UTC for the cart to be quiet, then:\n\n" if delay else ""
+    quiet = f"Waiting until {first:%Y-%m-%d %H:%M:%S} UTC before anything is done, then:\n\n" if delay else ""
     return quiet + "\n".join(f"- {step.name}: `{step.template}`, after {step.delay}" for step in plan.steps)

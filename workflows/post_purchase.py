@@ -9,12 +9,12 @@ with workflow.unsafe.imports_passed_through():
     from domain.facts import Fact, OrderCancelled, OrderPlaced, OrderRefunded
     from domain.plans import Plan, PostPurchasePlan
     from domain.runs import Entry, Outcome, RunState
-    from domain.snapshot import Snapshot
+    from domain.snapshot import PinnedPlan, Snapshot
 from workflows.journey import Journey
 
 
 @workflow.defn(name="post-purchase")
-class PostPurchase(Journey):
+class PostPurchase(Journey[PostPurchasePlan]):
     """Looks after a customer who has bought; over when the order is refunded or cancelled."""
 
     name = "post-purchase"
@@ -23,7 +23,7 @@ class PostPurchase(Journey):
     ends: ClassVar = {OrderRefunded: Outcome.REFUNDED, OrderCancelled: Outcome.REFUNDED}
 
     @classmethod
-    def begins(cls, fact: Fact, state: Snapshot) -> bool:
+    def begins(cls, fact: Fact, state: Snapshot, offer: PinnedPlan) -> bool:
         """Begin with every order that stands and is the customer's newest."""
         return fact.at == state.last_order_at
 
@@ -40,9 +40,8 @@ class PostPurchase(Journey):
     @workflow.run
     async def run(self, entry: Entry[PostPurchasePlan]) -> Outcome:
         """Thank the customer and stay in touch, while the order stands."""
-        with self.until_exit(entry):
-            for step in entry.plan.steps:
-                await self.wait(step.delay, summary=f"before {step.name}")
+        async with self.until_exit(entry):
+            async for step in self.steps_due():
                 await self.send(step, OrderStands(order_id=entry.order_id or ""))
         return self.outcome
 

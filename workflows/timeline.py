@@ -20,7 +20,8 @@ class Timeline:
         self._lines = [*self._lines[-_KEPT:], line.rstrip()]
         workflow.set_current_details("\n".join(self._lines))
 
-    def waiting(self, delay: timedelta, summary: str) -> None:
+    def waiting(self, delay: timedelta | None, summary: str) -> None:
         """Say what the run waits for."""
-        line = f"- waiting until {workflow.now() + delay:%Y-%m-%d %H:%M:%S} UTC: {summary}"
+        until = "" if delay is None else f" until {workflow.now() + delay:%Y-%m-%d %H:%M:%S} UTC"
+        line = f"- waiting{until}: {summary}"
         workflow.set_current_details("\n".join([*self._lines, line]))

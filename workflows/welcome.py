@@ -8,12 +8,12 @@ with workflow.unsafe.imports_passed_through():
     from domain.facts import Fact, NewsletterSubscribed, OrderPlaced, SignedUp
     from domain.plans import WelcomePlan
     from domain.runs import Entry, Outcome
-    from domain.snapshot import Snapshot
+    from domain.snapshot import PinnedPlan, Snapshot
 from workflows.journey import Journey
 
 
 @workflow.defn(name="welcome")
-class Welcome(Journey):
+class Welcome(Journey[WelcomePlan]):
     """A few mails for someone new; over with the first order, and never again."""
 
     name = "welcome"
@@ -22,16 +22,15 @@ class Welcome(Journey):
     ends: ClassVar = {OrderPlaced: Outcome.CONVERTED}
 
     @classmethod
-    def begins(cls, fact: Fact, state: Snapshot) -> bool:
+    def begins(cls, fact: Fact, state: Snapshot, offer: PinnedPlan) -> bool:
         """Begin once in a customer's life, before the first order."""
         return cls.name not in state.begun and state.orders == 0
 
     @workflow.run
     async def run(self, entry: Entry[WelcomePlan]) -> Outcome:
         """Welcome the customer, step by step."""
-        with self.until_exit(entry):
-            for step in entry.plan.steps:
-                await self.wait(step.delay, summary=f"before {step.name}")
+        async with self.until_exit(entry):
+            async for step in self.steps_due():
                 await self.send(step)
         return self.outcome
 

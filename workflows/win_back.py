@@ -6,12 +6,12 @@ with workflow.unsafe.imports_passed_through():
     from domain.facts import Fact, OrderPlaced
     from domain.plans import Plan, WinBackPlan
     from domain.runs import Entry, Outcome, RunState
-    from domain.snapshot import Snapshot
+    from domain.snapshot import PinnedPlan, Snapshot
 from workflows.journey import Journey
 
 
 @workflow.defn(name="win-back")
-class WinBack(Journey):
+class WinBack(Journey[WinBackPlan]):
     """Waits out the silence after an order, then writes; every order begins a new silence.
 
     Each order continues the workflow as new, so ten years of orders are many short histories, not a long one.
@@ -20,9 +20,11 @@ class WinBack(Journey):
     name = "win-back"
     plan = WinBackPlan
     entered_by = (OrderPlaced,)
+    outlives_deploys = True
+    events_first = True
 
     @classmethod
-    def begins(cls, fact: Fact, state: Snapshot) -> bool:
+    def begins(cls, fact: Fact, state: Snapshot, offer: PinnedPlan) -> bool:
         """Begin to wait with the customer's newest order."""
         return fact.at == state.last_order_at
 
@@ -34,10 +36,7 @@ class WinBack(Journey):
     @workflow.run
     async def run(self, entry: Entry[WinBackPlan]) -> Outcome:
         """Wait for the silence to last, then write."""
-        with self.until_exit(entry):
-            lapsed_at = entry.since + entry.plan.silence
-            await self.wait_until(lapsed_at, summary="until the customer has been silent for long enough")
-            for step in entry.plan.steps:
-                await self.wait(step.delay, summary=f"before {step.name}")
+        async with self.until_exit(entry):
+            async for step in self.steps_due():
                 await self.send(step)
         return self.outcome

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Update, and_, func, or_, select, update
+from sqlalchemy import Row, Update, and_, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -19,23 +19,17 @@ from adapters.postgres import runs as run_rows
 from adapters.postgres import waitlist
 from adapters.postgres.material import material
 from adapters.postgres.tables import (
-    carts,
-    consents,
     customers,
     events,
     identities,
     messages,
-    orders,
-    products,
-    runs,
     suppressions,
 )
+from adapters.postgres.truth import truth
 from domain import ids
-from domain.cart import Cart
-from domain.consent import ConsentRecord, allows
-from domain.delivery import CartQuiet, Delivery, InStock, OrderStands, Result, Slot
+from domain.delivery import Delivery, Result, Slot
 from domain.errors import EventsPending, Unavailable
-from domain.gate import Truth, decide, may_forbid
+from domain.gate import decide, may_forbid
 from domain.ports import Claim
 from domain.runs import Outcome
 
@@ -68,7 +62,7 @@ class PostgresLedger:
             settled = await _settled(connection, slot, now)
             if settled is not None:
                 return Claim(delivery=settled)
-            delivery = decide(slot, await _truth(connection, slot, customer), now)
+            delivery = decide(slot, await truth(connection, slot, customer), now)
             message_id = await _write(connection, slot, customer, delivery, now)
             if delivery.result is not Result.SENT:
                 await _close_if_last(connection, slot, delivery, now)
@@ -162,71 +156,6 @@ async def _settled(connection: AsyncConnection, slot: Slot, now: datetime) -> De
         # The record was made and its answer lost: the run learns what became of the message, not a new send.
         return Delivery(result=Result(row.state), because=row.because or "")
     return None
-
-
-async def _truth(connection: AsyncConnection, slot: Slot, customer: Row[Any]) -> Truth:
-    store_id, customer_id = slot.store_id, customer.customer_id
-    outcome = await connection.scalar(
-        select(runs.c.outcome).where(
-            runs.c.store_id == store_id, runs.c.run_id == slot.run_id, runs.c.ended_at.is_not(None)
-        )
-    )
-    seen: dict[str, Any] = {"ended": None if outcome is None else Outcome(outcome), "address": customer.email}
-    if customer.email is not None:
-        reasons = set(
-            (
-                await connection.execute(
-                    select(suppressions.c.reason).where(
-                        suppressions.c.store_id == store_id,
-                        suppressions.c.channel == "email",
-                        suppressions.c.address == customer.email,
-                    )
-                )
-            ).scalars()
-        )
-        seen["unsubscribed"] = "unsubscribed" in reasons
-        seen["suppressed"] = min(reasons - {"unsubscribed"}, default=None)
-    ledger = select(consents.c.topic, consents.c.granted, consents.c.at, consents.c.source).where(
-        consents.c.store_id == store_id, consents.c.customer_id == customer_id, consents.c.channel == "email"
-    )
-    records = [ConsentRecord.model_validate(r, from_attributes=True) for r in (await connection.execute(ledger)).all()]
-    seen["consented"] = allows(records, slot.step.topic)
-    if slot.gap:
-        others = select(func.max(messages.c.claimed_at)).where(
-            messages.c.store_id == store_id,
-            messages.c.customer_id == customer_id,
-            messages.c.journey != slot.journey,
-            messages.c.transactional.is_(False),
-            messages.c.state.in_([Result.SENT, Result.UNKNOWN, "claimed", "sending"]),
-        )
-        seen["last_marketing_at"] = await connection.scalar(others)
-    for condition in slot.requires:
-        match condition:
-            case CartQuiet():
-                seen |= await _cart_truth(connection, store_id, customer_id)
-            case InStock(product_id=product_id):
-                seen |= await _stock_truth(connection, store_id, product_id)
-            case OrderStands(order_id=order_id):
-                status = await connection.scalar(
-                    select(orders.c.status).where(orders.c.store_id == store_id, orders.c.order_id == order_id)
-                )
-                seen["order_stands"] = status == "placed"
-    return Truth(**seen)
-
-
-async def _cart_truth(connection: AsyncConnection, store_id: str, customer_id: UUID) -> dict[str, Any]:
-    query = select(carts.c.cart).where(carts.c.store_id == store_id, carts.c.customer_id == customer_id)
-    found = await connection.scalar(query)
-    cart = Cart() if found is None else Cart.model_validate(found)
-    return {"cart_lines": len(cart.lines), "cart_changed_at": cart.changed_at}
-
-
-async def _stock_truth(connection: AsyncConnection, store_id: str, product_id: str) -> dict[str, Any]:
-    query = select(products.c.stock, products.c.withdrawn).where(
-        products.c.store_id == store_id, products.c.product_id == product_id
-    )
-    row = (await connection.execute(query)).one_or_none()
-    return {} if row is None else {"stock": row.stock, "withdrawn": row.withdrawn}
 
 
 async def _write(

@@ -20,7 +20,10 @@ async def current(connection: AsyncConnection, store_id: str) -> dict[str, Pinne
         .order_by(plans.c.journey, plans.c.version.desc())
     )
     rows = (await connection.execute(newest)).all()
-    return {row.journey: PinnedPlan(version=row.version, plan=validated(row.journey, row.plan)) for row in rows}
+    return {
+        row.journey: PinnedPlan(journey=row.journey, version=row.version, plan=validated(row.journey, row.plan))
+        for row in rows
+    }
 
 
 async def put(engine: AsyncEngine, store_id: str, journey: str, plan: Plan, now: datetime) -> int:

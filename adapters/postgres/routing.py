@@ -27,9 +27,10 @@ from workflows import enrolment
 
 
 class Terms(Value):
-    """What a store has settled: its currency and its plans."""
+    """What a store has settled: its currency, its time zone and its plans."""
 
-    currency: str
+    currency: str = "USD"
+    timezone: str = "UTC"
     plans: dict[str, PinnedPlan]
 
 
@@ -46,8 +47,7 @@ async def route(
     """
     store_id = event.store_id
     if store_id not in read:
-        currency = await connection.scalar(select(stores.c.currency).where(stores.c.store_id == store_id))
-        read[store_id] = Terms(currency=currency or "USD", plans=await plans.current(connection, store_id))
+        read[store_id] = await _terms(connection, store_id)
     understood = facts(event, read[store_id].currency)
     owed: list[Command] = []
     customer_id: UUID | None = None
@@ -65,6 +65,13 @@ async def route(
         for derived in await applying.apply(fact):
             owed += await _enrol(connection, event, derived, now, read)
     return owed
+
+
+async def _terms(connection: AsyncConnection, store_id: str) -> Terms:
+    query = select(stores.c.currency, stores.c.timezone).where(stores.c.store_id == store_id)
+    store = (await connection.execute(query)).one_or_none()
+    settled = {} if store is None else {"currency": store.currency, "timezone": store.timezone}
+    return Terms(**settled, plans=await plans.current(connection, store_id))
 
 
 def _names_two(event: Event) -> bool:
@@ -86,7 +93,10 @@ async def snapshot(
 ) -> Snapshot:
     """Read what the enrolment rules need to know."""
     store_id = event.store_id
-    known = Snapshot(store_id=store_id, now=now, trigger=str(event.id), plans=read[store_id].plans)
+    terms = read[store_id]
+    known = Snapshot(
+        store_id=store_id, now=now, trigger=str(event.id), timezone=terms.timezone, plans=terms.plans
+    )  # fmt: skip
     if customer_id is None:
         return known
     mine = (orders.c.store_id == store_id) & (orders.c.customer_id == customer_id)

@@ -88,7 +88,7 @@ async def _begin(connection: AsyncConnection, store_id: str, run: NewRun, now: d
         "store_id": store_id,
         "begun_at": now,
         **run.model_dump(include={"run_id", "workflow_id", "journey", "customer_id", "product_id", "order_id"}),
-        **run.model_dump(include={"plan_version", "since", "expires_at"}),
+        **run.model_dump(include={"plan_version", "since", "expires_at", "trigger_event", "began_by", "exits"}),
     }
     statement = upsert(runs).values(row).on_conflict_do_nothing(index_elements=[runs.c.store_id, runs.c.run_id])
     if (await connection.execute(statement.returning(runs.c.run_id))).first() is not None:

@@ -192,6 +192,7 @@ views = Table(
     _time("at"),
     PrimaryKeyConstraint("store_id", "view_id"),
 )
+Index("ix_views_product", views.c.store_id, views.c.customer_id, views.c.product_id, views.c.at.desc())
 Index("ix_views_customer", views.c.store_id, views.c.customer_id, views.c.at.desc())
 
 waitlist = Table(
@@ -217,6 +218,7 @@ watchlist = Table(
     Column("product_id", Text, nullable=False),
     Column("target_price_minor", BigInteger),
     Column("price_when_watched_minor", BigInteger),
+    Column("drop_percent", Integer),
     Column("notify_on_price_drop", Boolean, nullable=False),
     Column("notify_on_restock", Boolean, nullable=False),
     _time("changed_at"),
@@ -282,8 +284,14 @@ runs = Table(
     _time("ended_at", nullable=True),
     Column("outcome", Text, nullable=False, server_default="running"),
     Column("because", Text),
+    # why it began: the event, and its fact in a few words
+    Column("trigger_event", Uuid),
+    Column("began_by", Text),
+    # names of events that end it by its plan's own word (follow-ups)
+    Column("exits", JSONB, nullable=False, server_default="[]"),
     PrimaryKeyConstraint("store_id", "run_id"),
 )
+Index("ix_runs_under_way", runs.c.store_id, runs.c.journey, runs.c.run_id, postgresql_where=text("ended_at is null"))
 Index("ix_runs_customer", runs.c.store_id, runs.c.customer_id, runs.c.journey)
 Index("ix_runs_product", runs.c.store_id, runs.c.product_id, postgresql_where=text("ended_at is null"))
 
@@ -319,3 +327,68 @@ messages = Table(
 )
 Index("ix_messages_id", messages.c.message_id)
 Index("ix_messages_customer", messages.c.store_id, messages.c.customer_id, messages.c.claimed_at)
+
+# Each answer of the gate, with what it knew: why a message was sent, put off or withheld. Append-only.
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("store_id", Text, nullable=False),
+    Column("decision_id", Uuid, nullable=False),
+    Column("run_id", Uuid, nullable=False),
+    Column("step", Text, nullable=False),
+    Column("plan_version", Integer),
+    _time("due"),
+    _time("decided_at"),
+    Column("result", Text, nullable=False),
+    Column("rule", Text),
+    Column("because", Text, nullable=False),
+    _time("until", nullable=True),
+    Column("inputs", JSONB, nullable=False),
+    PrimaryKeyConstraint("store_id", "decision_id"),
+)
+Index("ix_decisions_run", decisions.c.store_id, decisions.c.run_id, decisions.c.decided_at)
+
+# What operators did, in the store's own words; append-only.
+audit = Table(
+    "audit",
+    metadata,
+    Column("store_id", Text, nullable=False),
+    Column("audit_id", Uuid, nullable=False),
+    _time("at"),
+    Column("by", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    # what it was done to: a run, a journey, a key
+    Column("subject", Text, nullable=False),
+    Column("detail", JSONB, nullable=False, server_default="{}"),
+    PrimaryKeyConstraint("store_id", "audit_id"),
+)
+Index("ix_audit_subject", audit.c.store_id, audit.c.subject, audit.c.at)
+
+pauses = Table(
+    "pauses",
+    metadata,
+    Column("store_id", Text, nullable=False),
+    Column("pause_id", Uuid, nullable=False),
+    Column("journey", Text, nullable=False),
+    _time("since"),
+    _time("until", nullable=True),
+    Column("policy", Text, nullable=False, server_default="shift"),
+    Column("over_s", Integer, nullable=False, server_default="0"),
+    PrimaryKeyConstraint("store_id", "pause_id"),
+    CheckConstraint("policy in ('shift', 'drop-overdue', 'spread')", name="policy"),
+)
+Index("ix_pauses_journey", pauses.c.store_id, pauses.c.journey, pauses.c.since)
+Index("uq_pauses_open", pauses.c.store_id, pauses.c.journey, unique=True, postgresql_where=text("until is null"))
+
+# Events that a store's follow-ups count or wait for, and only those.
+happenings = Table(
+    "happenings",
+    metadata,
+    Column("store_id", Text, nullable=False),
+    Column("event_id", Uuid, nullable=False),
+    Column("customer_id", Uuid, nullable=False),
+    Column("name", Text, nullable=False),
+    _time("at"),
+    PrimaryKeyConstraint("store_id", "event_id"),
+)
+Index("ix_happenings_customer", happenings.c.store_id, happenings.c.customer_id, happenings.c.name, happenings.c.at)

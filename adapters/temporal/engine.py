@@ -93,7 +93,7 @@ class Engine:
             SearchAttributePair(JOURNEY_OUTCOME, Outcome.RUNNING.value),
         ]
         await self._client.start_workflow(
-            run.journey,
+            run.workflow,
             run.entry,
             id=run.workflow_id,
             task_queue=self._task_queue,

@@ -8,7 +8,9 @@ from temporalio.worker import WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 from temporalio.workflow import SandboxImportNotificationPolicy
 
-PASSED_THROUGH = ("pydantic", "pydantic_core", "annotated_types", "domain", "activities", "workflows")
+PASSED_THROUGH = (
+    "pydantic", "pydantic_core", "annotated_types", "domain", "activities", "workflows", "adapters.temporal.versioning",
+)  # fmt: skip
 """Passing a module through is a promise that it is deterministic; ruff's banned-api keeps it (ADR 0006)."""
 
 

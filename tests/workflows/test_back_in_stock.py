@@ -1,6 +1,6 @@
 """Back in stock, from events to letters, on a server that skips time."""
 
-from tests.workflows.conftest import TimeSkippingShop
+from testing import TimeSkippingShop
 
 
 async def waiting(shop: TimeSkippingShop, *users: str) -> None:

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from tests.workflows.conftest import TimeSkippingShop
+from testing import TimeSkippingShop
 
 MUG = {"product_id": "mug", "name": "Blue mug", "price": 12.5, "quantity": 1, "currency": "EUR"}
 

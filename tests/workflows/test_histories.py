@@ -12,7 +12,7 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
 from adapters.temporal.plugin import journeys_plugin
-from tests.workflows.conftest import TimeSkippingShop
+from testing import TimeSkippingShop
 from workflows.registry import WORKFLOWS
 
 HISTORIES = Path(__file__).parent / "histories"

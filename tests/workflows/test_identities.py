@@ -3,7 +3,7 @@
 from sqlalchemy import select
 
 from adapters.postgres.tables import customers, events
-from tests.workflows.conftest import TimeSkippingShop
+from testing import TimeSkippingShop
 
 MUG = {"product_id": "mug", "name": "Blue mug", "price": 12.5, "quantity": 1, "currency": "EUR"}
 

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from tests.workflows.conftest import TimeSkippingShop
+from testing import TimeSkippingShop
 
 STEPS = ["thank-you", "how-to", "related", "review"]
 

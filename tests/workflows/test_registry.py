@@ -40,7 +40,7 @@ def test_the_base_is_at_most_150_lines() -> None:
 @pytest.mark.parametrize("journey", JOURNEYS, ids=lambda journey: journey.name)
 def test_every_exit_has_a_signal_and_every_signal_is_a_fact(journey: type[Journey]) -> None:
     """The router signals by the kind of the fact; a name that matches nothing would never arrive."""
-    signals = set(workflow._Definition.must_from_class(journey).signals) - {"restarted", "joined", "ended"}
+    signals = set(workflow._Definition.must_from_class(journey).signals) - {"restarted", "joined", "ended", "resumed"}
     exits = {fact.model_fields["kind"].default for fact in journey.ends}
 
     assert exits <= signals

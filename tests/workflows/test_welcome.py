@@ -1,6 +1,6 @@
 """Welcome, from events to letters, on a server that skips time."""
 
-from tests.workflows.conftest import TimeSkippingShop
+from testing import TimeSkippingShop
 
 STEPS = ["welcome-1", "welcome-2", "welcome-3"]
 

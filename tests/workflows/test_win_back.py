@@ -1,6 +1,6 @@
 """Win-back, from events to letters, on a server that skips time."""
 
-from tests.workflows.conftest import TimeSkippingShop
+from testing import TimeSkippingShop
 
 STEPS = ["win-back-1", "win-back-2", "win-back-3"]
 

@@ -2,20 +2,15 @@
 
 import asyncio
 import contextlib
-import shutil
-import sysconfig
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio import activity
-from temporalio.api.enums.v1 import IndexedValueType
-from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.client import WorkflowExecutionDescription, WorkflowHandle, WorkflowHistory
 from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
@@ -23,9 +18,11 @@ from temporalio.worker import Worker
 
 import templates
 from activities.deliver import Deliver
+from activities.note import NoteOperation
 from activities.stock import ReleaseWave
 from adapters.channels.memory import MemoryChannel
 from adapters.postgres import plans, queue
+from adapters.postgres.audit import PostgresOperations
 from adapters.postgres.identities import new_id
 from adapters.postgres.ingest import EventStore
 from adapters.postgres.ledger import PostgresLedger
@@ -34,14 +31,11 @@ from adapters.postgres.tables import messages, runs
 from adapters.postgres.waitlist import PostgresWaitlist
 from adapters.rendering.renderer import TemplateRenderer
 from adapters.temporal.engine import Engine
-from adapters.temporal.plugin import journeys_plugin
-from adapters.temporal.search_attributes import KEYWORDS
 from domain import ids
 from domain.commands import Command, ReleaseStock
 from domain.events import Event, Who
 from domain.message import StoreCard
 from domain.plans import validated
-from domain.ports import Clock
 from domain.tokens import Signer
 from worker.router import Router
 from workflows.registry import WORKFLOWS
@@ -177,7 +171,8 @@ class TimeSkippingShop:
         )  # fmt: skip
         await self.events.accept([event])
         await self.router.route_everything()
-        assert await queue.parked(self.engine, self.store_id) == []
+        if stuck := await queue.parked(self.engine, self.store_id):
+            raise RuntimeError(f"an event could not be routed: {stuck[0].error}")
         return event.id
 
 
@@ -186,26 +181,11 @@ def _busy(run: WorkflowExecutionDescription) -> bool:
     return bool(raw.pending_activities) or raw.HasField("pending_workflow_task")
 
 
-@pytest.fixture(scope="module")
-async def time_skipping() -> AsyncIterator[WorkflowEnvironment]:
-    """The Java test server: moves its clock instead of waiting."""
-    binary = shutil.which("temporal-test-server", path=sysconfig.get_path("scripts"))
-    async with await WorkflowEnvironment.start_time_skipping(
-        test_server_existing_path=binary, plugins=[journeys_plugin()]
-    ) as env:
-        keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
-        request = AddSearchAttributesRequest(search_attributes=dict.fromkeys(KEYWORDS, keyword))
-        await env.client.operator_service.add_search_attributes(request)
-        yield env
-
-
-@pytest.fixture
-async def shop(
-    time_skipping: WorkflowEnvironment, engine: AsyncEngine, clock: Clock
-) -> AsyncIterator[TimeSkippingShop]:
-    """A store with a worker of its own."""
+@contextlib.asynccontextmanager
+async def opened(env: WorkflowEnvironment, engine: AsyncEngine) -> AsyncIterator[TimeSkippingShop]:
+    """Open a store with a worker of its own, and close it when the block ends."""
     task_queue = f"shop-{uuid4().hex}"
-    shop = TimeSkippingShop(time_skipping, engine, task_queue)
+    shop = TimeSkippingShop(env, engine, task_queue)
 
     def business_time() -> datetime:
         # Inside an activity the server's clock is the one that counts.
@@ -213,14 +193,15 @@ async def shop(
 
     renderer = TemplateRenderer(Path(templates.__path__[0]), Signer(["a-secret-for-tests-only"]), "https://j.test")
     deliver = Deliver(PostgresLedger(engine), renderer, shop.outbox, business_time)
-    waves = ReleaseWave(PostgresWaitlist(engine), Engine(time_skipping.client, task_queue), business_time)
+    waves = ReleaseWave(PostgresWaitlist(engine), Engine(env.client, task_queue), business_time)
+    note = NoteOperation(PostgresOperations(engine), business_time)
+    await shop.tick()
     card = StoreCard(
         store_id=shop.store_id, name="Mugs & More", url="https://mugs.test", currency="EUR",
         sender_email="hello@mugs.test", sender_name="Mugs & More", address="1 Kiln Lane, Stoke",
     )  # fmt: skip
-    await KeyStore(engine, clock).create_store(card)
-    activities = [deliver.deliver, waves.release]
-    async with Worker(time_skipping.client, task_queue=task_queue, workflows=WORKFLOWS, activities=activities):
-        await shop.tick()
+    await KeyStore(engine, lambda: shop.now).create_store(card)
+    activities: list[Callable[..., Any]] = [deliver.deliver, waves.release, note.note]
+    async with Worker(env.client, task_queue=task_queue, workflows=WORKFLOWS, activities=activities):
         yield shop
         await shop.close()

@@ -1,0 +1,98 @@
+"""What is true now: all that the gate decides on, read in the claim's transaction under the customer's lock."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from adapters.postgres.tables import carts, consents, messages, orders, pauses, products, runs, suppressions
+from domain.cart import Cart
+from domain.consent import ConsentRecord, allows
+from domain.delivery import CartQuiet, InStock, OrderStands, Result, Slot
+from domain.gate import Truth
+from domain.operations import OnResume, Pause
+from domain.runs import Outcome
+
+
+async def truth(connection: AsyncConnection, slot: Slot, customer: Row[Any]) -> Truth:
+    """Read everything that the gate decides on."""
+    store_id, customer_id = slot.store_id, customer.customer_id
+    outcome = await connection.scalar(
+        select(runs.c.outcome).where(
+            runs.c.store_id == store_id, runs.c.run_id == slot.run_id, runs.c.ended_at.is_not(None)
+        )
+    )
+    seen: dict[str, Any] = {"ended": None if outcome is None else Outcome(outcome), "address": customer.email}
+    seen["pauses"] = await _pauses(connection, slot)
+    if customer.email is not None:
+        reasons = set(
+            (
+                await connection.execute(
+                    select(suppressions.c.reason).where(
+                        suppressions.c.store_id == store_id,
+                        suppressions.c.channel == "email",
+                        suppressions.c.address == customer.email,
+                    )
+                )
+            ).scalars()
+        )
+        seen["unsubscribed"] = "unsubscribed" in reasons
+        seen["suppressed"] = min(reasons - {"unsubscribed"}, default=None)
+    ledger = select(consents.c.topic, consents.c.granted, consents.c.at, consents.c.source).where(
+        consents.c.store_id == store_id, consents.c.customer_id == customer_id, consents.c.channel == "email"
+    )
+    records = [ConsentRecord.model_validate(r, from_attributes=True) for r in (await connection.execute(ledger)).all()]
+    seen["consented"] = allows(records, slot.step.topic)
+    if slot.gap:
+        others = select(func.max(messages.c.claimed_at)).where(
+            messages.c.store_id == store_id,
+            messages.c.customer_id == customer_id,
+            messages.c.journey != slot.journey,
+            messages.c.transactional.is_(False),
+            messages.c.state.in_([Result.SENT, Result.UNKNOWN, "claimed", "sending"]),
+        )
+        seen["last_marketing_at"] = await connection.scalar(others)
+    for condition in slot.requires:
+        match condition:
+            case CartQuiet():
+                seen |= await _cart_truth(connection, store_id, customer_id)
+            case InStock(product_id=product_id):
+                seen |= await _stock_truth(connection, store_id, product_id)
+            case OrderStands(order_id=order_id):
+                status = await connection.scalar(
+                    select(orders.c.status).where(orders.c.store_id == store_id, orders.c.order_id == order_id)
+                )
+                seen["order_stands"] = status == "placed"
+    return Truth(**seen)
+
+
+async def _cart_truth(connection: AsyncConnection, store_id: str, customer_id: UUID) -> dict[str, Any]:
+    query = select(carts.c.cart).where(carts.c.store_id == store_id, carts.c.customer_id == customer_id)
+    found = await connection.scalar(query)
+    cart = Cart() if found is None else Cart.model_validate(found)
+    return {"cart_lines": len(cart.lines), "cart_changed_at": cart.changed_at}
+
+
+async def _stock_truth(connection: AsyncConnection, store_id: str, product_id: str) -> dict[str, Any]:
+    query = select(products.c.stock, products.c.withdrawn).where(
+        products.c.store_id == store_id, products.c.product_id == product_id
+    )
+    row = (await connection.execute(query)).one_or_none()
+    return {} if row is None else {"stock": row.stock, "withdrawn": row.withdrawn}
+
+
+async def _pauses(connection: AsyncConnection, slot: Slot) -> tuple[Pause, ...]:
+    """Return the pauses that may hold a message up; a resume waits until we have written down that one does."""
+    query = (
+        select(pauses)
+        .where(pauses.c.store_id == slot.store_id, pauses.c.journey == slot.journey)
+        .where(or_(pauses.c.until.is_(None), pauses.c.until > slot.waited_from))
+        .order_by(pauses.c.since)
+        .with_for_update(read=True)
+    )
+    return tuple(
+        Pause(since=row.since, until=row.until, policy=OnResume(row.policy), over=timedelta(seconds=row.over_s))
+        for row in (await connection.execute(query)).all()
+    )

@@ -1,0 +1,86 @@
+"""What every plan has: steps, and the waits between them."""
+
+from datetime import timedelta
+from typing import Annotated, Any, Self
+
+from pydantic import ConfigDict, Field, model_validator
+
+from domain.facts import Topic
+from domain.values import Value
+
+Wait = Annotated[timedelta, Field(ge=timedelta(0), le=timedelta(days=400))]
+SLACK = timedelta(days=7)
+"""How much longer than its waits a run may take (deferred sends, a provider that is down)."""
+
+
+class Step(Value):
+    """One message slot of a journey.
+
+    Attributes:
+        name: Unique in the journey; part of the dedup key, so renaming a step is a new message.
+        template: Folder under `templates/`.
+        delay: Wait after the previous slot (the first: after the journey's own entry wait).
+        transactional: The store declares this message transactional: it needs no consent, has no
+            unsubscribe link and is not counted as marketing.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")
+    template: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,59}$")
+    delay: Wait = timedelta(0)
+    topic: Topic = Topic.MARKETING
+    transactional: bool = False
+    discount_code: str | None = Field(default=None, max_length=40)
+
+
+class Plan(Value):
+    """What every journey's plan has.
+
+    Attributes:
+        enabled: False: nobody new enters; runs under way go on.
+        gap: At least this long after a marketing message of *another* journey; a message that comes
+            sooner waits. The spacing inside the journey is what `steps` says.
+        lateness: An entry event that reaches us later than this starts nothing (imports of old data).
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    enabled: bool = True
+    steps: tuple[Step, ...] = Field(min_length=1, max_length=20)
+    gap: Wait = timedelta(0)
+    lateness: Wait = timedelta(days=7)
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        names = [step.name for step in self.steps]
+        if len(set(names)) != len(names):
+            raise ValueError("step names must be different from each other")
+        return self
+
+    @property
+    def before_first(self) -> timedelta:
+        """How long the journey itself waits before its first slot."""
+        return timedelta(0)
+
+    @property
+    def ending_events(self) -> tuple[str, ...]:
+        """Names of events that end a run by the plan's own word; most journeys have their exits in code."""
+        return ()
+
+    @property
+    def longest(self) -> timedelta:
+        """How long a run can be under way; after that its row counts as closed."""
+        return self.before_first + sum((step.delay for step in self.steps), timedelta(0)) + SLACK
+
+    def retimed(self, other: "Plan") -> Self:
+        """Take over the waits of another plan of the same journey: its durations, and the delays of shared steps."""
+        delays = {step.name: step.delay for step in other.steps}
+        steps = tuple(step.model_copy(update={"delay": delays.get(step.name, step.delay)}) for step in self.steps)
+        waits = {name: value for name, value in other if isinstance(value, timedelta)}
+        return self.model_copy(update=waits | {"steps": steps})
+
+
+def step(name: str, template: str, days: float, topic: Topic, **more: Any) -> Step:
+    """Write a default step in one line; `days` after the previous one."""
+    return Step(name=name, template=template, delay=timedelta(days=days), topic=topic, **more)

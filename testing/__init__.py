@@ -1,0 +1,5 @@
+"""The authoring kit's pytest fixtures: a shop whose customers live through months in milliseconds."""
+
+from rehearsal.shop import TimeSkippingShop
+
+__all__ = ["TimeSkippingShop"]
