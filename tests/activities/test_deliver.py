@@ -79,7 +79,7 @@ async def slot(engine: AsyncEngine, store: Shop, clock: SteppedClock) -> Slot:
         customer = (await connection.execute(select(customers.c.customer_id))).scalar_one()
     return Slot(
         store_id="mugs", customer_id=customer, run_id=uuid4(), journey="cart-recovery",
-        step=Step(name="reminder-1", template="cart-reminder"), gap=timedelta(0),
+        step=Step(name="reminder-1", template="cart-reminder"), gap=timedelta(0), due=clock(), waited_from=clock(),
     )  # fmt: skip
 
 

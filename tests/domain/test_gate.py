@@ -35,6 +35,8 @@ slots = st.builds(
         transactional=st.booleans(),
     ),
     gap=spans,
+    due=around_now,
+    waited_from=around_now,
     requires=st.lists(conditions, max_size=3).map(tuple),
 )
 truths = st.builds(
@@ -141,7 +143,7 @@ def test_the_moment_a_gap_is_over_the_message_goes_out():
     gap = timedelta(hours=4)
     step = Step(name="reminder-1", template="cart-reminder")
     ids = {"store_id": "mugs", "customer_id": UUID(int=1), "run_id": UUID(int=2), "journey": "cart-recovery"}
-    slot = Slot(**ids, step=step, gap=gap, requires=(CartQuiet(quiet=gap),))
+    slot = Slot(**ids, step=step, gap=gap, due=NOW, waited_from=NOW - gap, requires=(CartQuiet(quiet=gap),))
     truth = Truth(
         address="ann@shop.example", consented=True, cart_lines=1, cart_changed_at=NOW - gap, last_marketing_at=NOW - gap
     )

@@ -109,7 +109,7 @@ async def test_messages_waves_and_plans_stay_in_their_store(mugs: Telling, pots:
     step = Step(name="reminder-1", template="cart-reminder")
     slot = Slot(
         store_id="mugs", customer_id=await mugs.customer(), run_id=uuid4(), journey="cart-recovery", step=step,
-        gap=timedelta(hours=4), requires=(CartQuiet(quiet=MINUTE),),
+        gap=timedelta(hours=4), due=NOW, waited_from=NOW, requires=(CartQuiet(quiet=MINUTE),),
     )  # fmt: skip
     await pots.sent_message(await pots.customer(), NOW)
     await pots.apply([pots.event("Newsletter Unsubscribed", NOW), pots.event("Cart Cleared", NOW)], NOW)

@@ -50,7 +50,7 @@ async def slot_of(mugs: Telling, step: Step, who: UUID | None = None, **more: An
     run_id = await mugs.run(customer, "cart-recovery")
     return Slot(
         store_id=mugs.store_id, customer_id=customer, run_id=run_id, journey="cart-recovery", step=step,
-        gap=timedelta(0), **more,
+        gap=timedelta(0), due=NOW, waited_from=NOW, **more,
     )  # fmt: skip
 
 
@@ -300,7 +300,7 @@ async def test_no_message_is_claimed_after_an_order_was_accepted(
         (run,) = await mugs.rows(runs, runs.c.customer_id == customer)
         slot = Slot(
             store_id=mugs.store_id, customer_id=customer, run_id=run.run_id, journey="cart-recovery", step=reminder,
-            gap=timedelta(0), requires=(CartQuiet(quiet=timedelta(0)),),
+            gap=timedelta(0), due=NOW, waited_from=NOW, requires=(CartQuiet(quiet=timedelta(0)),),
         )  # fmt: skip
         told = asyncio.Event()
 
