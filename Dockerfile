@@ -15,7 +15,9 @@ COPY activities activities
 COPY adapters adapters
 COPY api api
 COPY worker worker
+COPY rehearsal rehearsal
 COPY cli cli
+COPY testing testing
 COPY templates templates
 RUN uv sync --frozen --no-dev --no-editable $LEAN
 

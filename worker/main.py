@@ -14,17 +14,21 @@ from temporalio.worker import Worker
 import templates
 from activities.deliver import Deliver
 from activities.note import NoteOperation
+from activities.rollout import RollOut
 from activities.stock import ReleaseWave
 from adapters.channels.smtp import SmtpChannel
 from adapters.postgres.audit import PostgresOperations
 from adapters.postgres.engine import create_engine
 from adapters.postgres.ledger import PostgresLedger
+from adapters.postgres.pauses import PostgresPauses
 from adapters.postgres.queue import CHANNEL
+from adapters.postgres.rollouts import PostgresReplans
 from adapters.postgres.waitlist import PostgresWaitlist
 from adapters.rendering.renderer import TemplateRenderer
 from adapters.settings import Settings
 from adapters.temporal.client import check_search_attributes, connect
 from adapters.temporal.engine import Engine
+from adapters.temporal.rollouts import TemporalRuns
 from adapters.temporal.versioning import versioning
 from domain.tokens import Signer
 from worker.router import Router
@@ -53,12 +57,14 @@ async def run_worker(settings: Settings) -> None:
     async with SmtpChannel(settings.smtp_url, now) as channel:
         deliver = Deliver(PostgresLedger(engine), renderer, channel, now)
         note = NoteOperation(PostgresOperations(engine), now)
-        waves = ReleaseWave(PostgresWaitlist(engine), Engine(client, settings.task_queue), now)
+        runs = Engine(client, settings.task_queue)
+        waves = ReleaseWave(PostgresWaitlist(engine), runs, now)
+        rollout = RollOut(PostgresReplans(engine), PostgresPauses(engine), TemporalRuns(client, runs), now)
         worker = Worker(
             client,
             task_queue=settings.task_queue,
             workflows=WORKFLOWS,
-            activities=[deliver.deliver, waves.release, note.note],
+            activities=[deliver.deliver, waves.release, note.note, rollout.roll_out],
             graceful_shutdown_timeout=_GRACE,
             max_concurrent_activities=50,
             **versioning(settings.deployment, settings.build_id),

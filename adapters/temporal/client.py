@@ -10,13 +10,14 @@ from adapters.temporal.search_attributes import KEYWORDS
 from domain.errors import ConfigurationError
 
 
-async def connect(*, lazy: bool = False) -> Client:
-    """Connect to the cluster of the environment; nothing set means localhost:7233.
+async def connect(*, address: str = "localhost:7233", lazy: bool = False) -> Client:
+    """Connect to the cluster of the environment.
 
     Args:
+        address: Where it is if the environment does not say.
         lazy: Connect with the first call, so that the caller can start while Temporal is down.
     """
-    config = {"target_host": "localhost:7233", **ClientConfig.load_client_connect_config()}
+    config = {"target_host": address, **ClientConfig.load_client_connect_config()}
     return await Client.connect(**config, plugins=[journeys_plugin()], lazy=lazy)  # type: ignore[arg-type]
 
 

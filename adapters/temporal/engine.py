@@ -17,13 +17,14 @@ from domain.runs import Outcome
 from domain.values import Value
 
 STORE_ID, CUSTOMER_ID, JOURNEY_OUTCOME = (SearchAttributeKey.for_keyword(name) for name in KEYWORDS)
-_DOWN = {
+DOWN = {
     RPCStatusCode.UNAVAILABLE,
     RPCStatusCode.DEADLINE_EXCEEDED,
     RPCStatusCode.CANCELLED,
     RPCStatusCode.RESOURCE_EXHAUSTED,
     RPCStatusCode.ABORTED,
 }
+"""What Temporal answers, or the network in its place, when asking again later is all there is to do."""
 _PATIENCE = timedelta(seconds=10)
 
 
@@ -58,7 +59,7 @@ class Engine:
                 case EndRun(workflow_id=workflow_id):
                     return await self._signal(workflow_id, "ended", command)
         except RPCError as error:
-            if error.status in _DOWN:
+            if error.status in DOWN:
                 raise Unavailable(f"Temporal: {error.status.name}") from error
             raise
         return True

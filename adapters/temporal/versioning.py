@@ -1,7 +1,7 @@
 """Which code a run goes on with after a deploy: decided by the worker that runs it, never by `@workflow.defn`.
 
-On `defn` it would count for unversioned workers as well, and Temporal lets their runs stand still for ever. A worker has
-one default behaviour (pinned); journeys that outlive deploys differ from it, and the runner of their code says so.
+On `defn` it would count for unversioned workers as well, and Temporal lets their runs stand still for ever. A worker
+has one default behaviour (pinned); journeys that outlive deploys differ from it, and the runner of their code says so.
 """
 
 import dataclasses

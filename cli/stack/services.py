@@ -47,7 +47,9 @@ def programs(data_dir: Path, connections: Connections) -> list[Program]:
     """Describe our processes in the order in which they are started."""
     inherited: Mapping[str, str] = os.environ
     if connections.temporal_address is not None:  # what belongs to another cluster must not reach ours
-        inherited = {name: value for name, value in inherited.items() if not name.startswith("TEMPORAL_")}
+        # ... nor make our worker one of its builds, which nobody would promote here.
+        theirs = ("TEMPORAL_", "JOURNEYS_BUILD_ID")
+        inherited = {name: value for name, value in inherited.items() if not name.startswith(theirs)}
     env = {**inherited, **connections.environment(), "PYTHONUNBUFFERED": "1"}
 
     def program(name: str, ready: Callable[[], bool] | str, grace: float) -> Program:

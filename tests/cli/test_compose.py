@@ -44,7 +44,8 @@ def test_a_container_is_told_what_the_embedded_process_is_told(name: str) -> Non
     told = set(OURS[name]["environment"])
 
     assert told - {"TEMPORAL_ADDRESS"} <= setting_names()
-    assert told == set(CONNECTIONS.environment()) | {"JOURNEYS_API_HOST"}  # a container listens on all its addresses
+    # A container listens on all its addresses, and is a build of its own; the embedded worker never is.
+    assert told == set(CONNECTIONS.environment()) | {"JOURNEYS_API_HOST", "JOURNEYS_BUILD_ID"}
 
 
 def test_every_image_has_a_pinned_tag() -> None:
