@@ -6,6 +6,8 @@ BIN := .venv/bin
 # The Python that runs us is the one to use: uv must not fetch another.
 UV := UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=.venv $(BIN)/uv
 
+FOLLOW_UPS := $(basename $(notdir $(wildcard docs/follow-ups/*.json)))
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo dev test check format
 
@@ -23,11 +25,12 @@ dev: setup ## Run the stack until Ctrl-C; its data is kept in .journeys/
 test: check ## Run everything that CI runs
 	@exec $(BIN)/pytest $(PYTEST_ARGS)
 
-check: setup ## Lint, format, types and import rules
+check: setup ## Lint, format, types, import rules and journeys
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/journeys lint $(foreach name,$(FOLLOW_UPS),--plan follow-up/$(name)=docs/follow-ups/$(name).json)
 
 format: setup ## Format the code and fix what can be fixed
 	$(BIN)/ruff check --fix .

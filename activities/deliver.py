@@ -40,7 +40,7 @@ class Deliver:
             if claim.material is not None:
                 delivery = await self._hand_over(slot, claim.material, claim.delivery)
                 await self._ledger.record(slot, claim.material.message_id, delivery, self._clock())
-            return delivery.model_copy(update={"at": decided_at})
+            return delivery.model_copy(update={"at": delivery.at or decided_at})
 
     async def _hand_over(self, slot: Slot, material: Material, claimed: Delivery) -> Delivery:
         try:

@@ -1,18 +1,22 @@
 """The API put together: one application, its parts built when it starts and closed when it stops."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Receive, Scope, Send
+from temporalio.client import Client
 
 from adapters.postgres.engine import create_engine
 from adapters.postgres.ingest import EventStore
 from adapters.postgres.stores import KeyStore
 from adapters.settings import Settings
-from api import admin, errors, health, shop, sources, tracking
+from adapters.temporal.client import connect
+from adapters.temporal.operator import RunOperator
+from api import admin, errors, health, runs, shop, sources, tracking
 from api.pages import router as pages
 from api.services import Services
 from domain.ports import Clock
@@ -29,7 +33,13 @@ def system_clock() -> datetime:
     return datetime.now(UTC)
 
 
-def create_app(settings: Settings, clock: Clock, *, engine_check: health.Check | None = None) -> FastAPI:
+def create_app(
+    settings: Settings,
+    clock: Clock,
+    *,
+    engine_check: health.Check | None = None,
+    temporal: Callable[[], Awaitable[Client]] | None = None,
+) -> FastAPI:
     """Build the API.
 
     Args:
@@ -37,6 +47,8 @@ def create_app(settings: Settings, clock: Clock, *, engine_check: health.Check |
         clock: Tells when an event was received.
         engine_check: Returns if the workflow engine answers, and raises if not; None asks the Temporal of the
             environment.
+        temporal: Connects to Temporal, with the first operation on a run (ingest does not need it); None connects to
+            that of the environment.
 
     Raises:
         ConfigurationError: The settings cannot work.
@@ -47,7 +59,8 @@ def create_app(settings: Settings, clock: Clock, *, engine_check: health.Check |
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         engine = create_engine(url)
         events = EventStore(engine)
-        app.state.services = Services(settings, engine, events, KeyStore(engine, clock), signer, clock)
+        operator = RunOperator(engine, temporal or partial(connect, lazy=True), clock)
+        app.state.services = Services(settings, engine, events, KeyStore(engine, clock), signer, clock, operator)
         app.state.engine_check = engine_check or health.Temporal()
         try:
             yield
@@ -70,7 +83,7 @@ def create_app(settings: Settings, clock: Clock, *, engine_check: health.Check |
         expose_headers=["Retry-After"],
         max_age=86_400,
     )
-    for router in (tracking.router, sources.router, shop.router, admin.router, health.router, pages):
+    for router in (tracking.router, sources.router, shop.router, admin.router, runs.router, health.router, pages):
         app.include_router(router)
     return app
 

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from adapters.postgres.ingest import EventStore
 from adapters.postgres.stores import KeyStore
 from adapters.settings import Settings
+from adapters.temporal.operator import RunOperator
 from domain.ports import Clock
 from domain.tokens import Signer
 
@@ -23,6 +24,7 @@ class Services:
     keys: KeyStore
     signer: Signer
     clock: Clock
+    operator: RunOperator
 
 
 def services(request: Request) -> Services:

@@ -9,7 +9,10 @@ from typing import Any
 import structlog
 import typer
 
-from cli import dev, health, operate
+from cli import cost, deploy, dev, health, history, journey, operate, plan, run
+from cli.backtest.command import backtest
+from cli.lint.command import lint
+from cli.new.command import new
 from domain.errors import InvalidInput, JourneysError
 
 
@@ -30,10 +33,20 @@ app.command()(dev.dev)
 app.command()(dev.demo)
 app.command()(operate.migrate)
 app.command()(health.health)
+app.command()(lint)
+app.command()(backtest)
+app.command("cost")(cost.costs)
+app.command()(new)
 app.add_typer(operate.store, name="store")
 app.add_typer(operate.key, name="key")
-app.add_typer(operate.plan, name="plan")
+app.add_typer(plan.plan, name="plan")
+app.add_typer(journey.journey, name="journey")
 app.add_typer(operate.events, name="events")
+app.command()(run.runs)
+app.command()(run.why)
+app.add_typer(run.run, name="run")
+app.add_typer(deploy.deploy, name="deploy")
+app.add_typer(history.history, name="history")
 
 
 @app.command()

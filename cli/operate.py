@@ -3,36 +3,31 @@
 import asyncio
 import json
 import re
-import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 from uuid import UUID
 
 import typer
-from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import select
 from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from adapters.postgres import plans, queue
+from adapters.postgres import queue
 from adapters.postgres.engine import create_engine
 from adapters.postgres.stores import KeyStore
 from adapters.postgres.tables import stores
 from adapters.settings import Settings
 from cli.stack import local
 from cli.stack.keys import DEMO_STORE
-from domain.errors import ConfigurationError, InvalidInput, InvalidPlan, NotFound, Unavailable
+from domain.errors import ConfigurationError, InvalidInput, NotFound, Unavailable
 from domain.message import StoreCard
-from domain.plans import PLANS, validated
-from domain.snapshot import PinnedPlan
 
 T = TypeVar("T")
 
 store = typer.Typer(help="Stores: the tenants.", no_args_is_help=True)
 key = typer.Typer(help="Keys that open one store.", no_args_is_help=True)
-plan = typer.Typer(help="A store's settings of each journey.", no_args_is_help=True)
 events = typer.Typer(help="Events that were given up.", no_args_is_help=True)
 
 StoreId = Annotated[str, typer.Option("--store", envvar="JOURNEYS_STORE", help="The store.")]
@@ -77,7 +72,7 @@ def create_store(
         await keys.create_store(card, timezone)
         return (await keys.create_key(store_id, "write")).secret, (await keys.create_key(store_id, "admin")).secret
 
-    write_key, admin_key = _on_database(create, data_dir)
+    write_key, admin_key = on_database(create, data_dir)
     typer.echo(json.dumps({"store": store_id, "write_key": write_key, "admin_key": admin_key}))
     typer.echo("The keys are not shown again.", err=True)
 
@@ -89,7 +84,7 @@ def create_key(
     data_dir: DataDir = _DATA_DIR,
 ) -> None:
     """Make a key and print it, this once."""
-    new = _on_database(lambda engine: KeyStore(engine, _now).create_key(store_id, kind), data_dir)
+    new = on_database(lambda engine: KeyStore(engine, _now).create_key(store_id, kind), data_dir)
     typer.echo(json.dumps({"store": store_id, "kind": kind, "id": str(new.key_id), "key": new.secret}))
     typer.echo("The key is not shown again; its id revokes it.", err=True)
 
@@ -101,52 +96,8 @@ def revoke_key(
     data_dir: DataDir = _DATA_DIR,
 ) -> None:
     """Make a key worthless; running servers notice within seconds."""
-    _on_database(lambda engine: KeyStore(engine, _now).revoke(store_id, key_id), data_dir)
+    on_database(lambda engine: KeyStore(engine, _now).revoke(store_id, key_id), data_dir)
     typer.echo(f"revoked {key_id}")
-
-
-@plan.command("show")
-def show_plan(
-    journey: Annotated[str | None, typer.Argument(help="Prints this plan alone, as `plan set` takes it.")] = None,
-    store_id: StoreId = DEMO_STORE.store_id,
-    data_dir: DataDir = _DATA_DIR,
-) -> None:
-    """Print a store's plans as JSON; version 0 is the default."""
-    if journey is not None:
-        validated(journey, {})  # says which journeys there are
-
-    async def read(engine: AsyncEngine) -> dict[str, Any]:
-        await _existing(engine, store_id)
-        async with engine.connect() as connection:
-            known = await plans.current(connection, store_id)
-        pinned = {
-            name: known.get(name) or PinnedPlan(journey=name, version=0, plan=validated(name, {})) for name in PLANS
-        }
-        return {name: {"version": p.version, "plan": p.plan.model_dump(mode="json")} for name, p in pinned.items()}
-
-    every = _on_database(read, data_dir)
-    if journey is None:
-        typer.echo(json.dumps(every, indent=2))
-    else:
-        typer.echo(json.dumps(every[journey]["plan"], indent=2))
-        typer.echo(f"version {every[journey]['version']}", err=True)
-
-
-@plan.command("set")
-def set_plan(
-    journey: Annotated[str, typer.Argument(help=", ".join(PLANS))],
-    settings: Annotated[str, typer.Argument(help="JSON, @FILE, or - for standard input.", metavar="JSON|@FILE")] = "-",
-    store_id: StoreId = DEMO_STORE.store_id,
-    data_dir: DataDir = _DATA_DIR,
-) -> None:
-    """Give a store another plan; what it leaves out is as in the default. Runs under way keep theirs."""
-    checked = validated(journey, _settings(settings))
-
-    async def put(engine: AsyncEngine) -> int:
-        await _existing(engine, store_id)
-        return await plans.put(engine, store_id, journey, checked, _now())
-
-    typer.echo(f"{journey} of {store_id}: version {_on_database(put, data_dir)}")
 
 
 @events.command("parked")
@@ -154,10 +105,10 @@ def parked_events(store_id: StoreId = DEMO_STORE.store_id, data_dir: DataDir = _
     """List the events that were given up after their retries, and why."""
 
     async def read(engine: AsyncEngine) -> list[queue.Parked]:
-        await _existing(engine, store_id)
+        await existing(engine, store_id)
         return await queue.parked(engine, store_id)
 
-    found = _on_database(read, data_dir)
+    found = on_database(read, data_dir)
     if not found:
         typer.echo("no event is parked", err=True)
         return
@@ -175,27 +126,17 @@ def retry_events(
     """Put parked events back into the queue."""
 
     async def retry(engine: AsyncEngine) -> int:
-        await _existing(engine, store_id)
+        await existing(engine, store_id)
         count = await queue.retry(engine, store_id, event_id)
         if event_id is not None and not count:
             raise NotFound(f"no event {event_id} is parked in store {store_id!r}")
         return count
 
-    count = _on_database(retry, data_dir)
+    count = on_database(retry, data_dir)
     typer.echo(f"{count} event{'' if count == 1 else 's'} back in the queue")
 
 
-def _settings(source: str) -> dict[str, Any]:
-    try:
-        text = sys.stdin.read() if source == "-" else Path(source[1:]).read_text() if source[0] == "@" else source
-        return TypeAdapter(dict[str, Any]).validate_json(text)
-    except OSError as problem:
-        raise InvalidPlan("plan", f"{problem.filename}: {problem.strerror}") from problem
-    except (ValidationError, IndexError) as problem:
-        raise InvalidPlan("plan", 'must be a JSON object, such as {"enabled": false}') from problem
-
-
-def _on_database(act: Callable[[AsyncEngine], Awaitable[T]], data_dir: Path) -> T:
+def on_database(act: Callable[[AsyncEngine], Awaitable[T]], data_dir: Path) -> T:
     """Do something with the database.
 
     Raises:
@@ -219,7 +160,12 @@ def _on_database(act: Callable[[AsyncEngine], Awaitable[T]], data_dir: Path) -> 
         raise Unavailable(f"the database does not answer: {problem.orig}") from problem
 
 
-async def _existing(engine: AsyncEngine, store_id: str) -> None:
+async def existing(engine: AsyncEngine, store_id: str) -> None:
+    """Make sure that there is such a store.
+
+    Raises:
+        NotFound: There is not.
+    """
     async with engine.connect() as connection:
         if not await connection.scalar(select(stores.c.store_id).where(stores.c.store_id == store_id)):
             raise NotFound(f"there is no store {store_id!r}")

@@ -71,7 +71,27 @@ class OrderStands(Value):
     order_id: str
 
 
-Condition = Annotated[CartQuiet | InStock | OrderStands, Field(discriminator="kind")]
+class Undecided(Value):
+    """The customer has nothing in the cart, and has not looked at the product for `quiet`; it can be bought."""
+
+    kind: Literal["undecided"] = "undecided"
+    product_id: str
+    quiet: timedelta
+
+
+class PriceLow(Value):
+    """The product can be bought for no more than the customer, who watches it, wants to hear of.
+
+    Attributes:
+        percent: How far it must fall for a customer who did not say.
+    """
+
+    kind: Literal["price_low"] = "price_low"
+    product_id: str
+    percent: int
+
+
+Condition = Annotated[CartQuiet | InStock | OrderStands | Undecided | PriceLow, Field(discriminator="kind")]
 
 
 class Slot(Value):
@@ -81,6 +101,8 @@ class Slot(Value):
         due: When the step came due by its plan, or when it was put off to; the business time that it is about.
         waited_from: When the wait began that ended then; a pause in between may push the message on.
         requires: What must be true at the moment of sending, on top of the rules for every message.
+        plan_version: The version of the plan that the run has now.
+        ask: How often the run has asked, this time included; an attempt that is repeated is the same ask.
         last: No step follows, so a final result closes the run.
         again_if_stale: The run will ask again if the message is stale now, so that does not close it.
     """
@@ -93,6 +115,8 @@ class Slot(Value):
     gap: timedelta
     due: UtcTime
     waited_from: UtcTime
+    plan_version: int | None = None
+    ask: int = 1
     requires: tuple[Condition, ...] = ()
     product_id: str | None = None
     order_id: str | None = None
@@ -104,7 +128,8 @@ class Delivery(Value):
     """What became of a slot: the result of the `deliver` activity.
 
     Attributes:
-        at: When it was decided; the next step is counted from here.
+        at: When it was decided; the next step is counted from here. A step dropped for a pause counts from when it
+            came due.
         rule: What decided.
         until: With `deferred`: when to ask again.
         because: The rule that decided, in a few words, without personal data.
@@ -117,3 +142,8 @@ class Delivery(Value):
     at: UtcTime | None = None
     until: UtcTime | None = None
     outcome: Outcome | None = None
+
+    @property
+    def final(self) -> bool:
+        """Whether the slot asks no more."""
+        return self.result not in {Result.DEFERRED, Result.PAUSED}

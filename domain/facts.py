@@ -113,6 +113,7 @@ class ProductViewed(Fact):
     product_id: str
     category: str | None = None
     price_minor: int | None = None
+    currency: str | None = None
 
 
 class ViewTimed(Fact):
@@ -223,11 +224,19 @@ class StockRequested(Fact):
 
 
 class ProductWatched(Fact):
-    """The customer put a product on the watch list (wish list), perhaps with a target price."""
+    """The customer put a product on the watch list (wish list), perhaps with a target price or a percentage.
+
+    Attributes:
+        price_minor: What the customer saw it cost; None if not told.
+        currency: What the two amounts are in; None if neither was told.
+    """
 
     kind: Literal["product_watched"] = "product_watched"
     product_id: str
     target_price_minor: int | None = None
+    drop_percent: int | None = Field(default=None, ge=1, le=99)
+    price_minor: int | None = None
+    currency: str | None = None
     notify_on_price_drop: bool = True
     notify_on_restock: bool = False
 
@@ -291,10 +300,58 @@ class ProductWithdrawn(Fact):
     product_id: str
 
 
+class InterestShown(Fact):
+    """Derived: the customer has looked at a product so often, without a cart, that it means something.
+
+    Attributes:
+        views: How often, in the time that the store's plan gives.
+    """
+
+    kind: Literal["interest_shown"] = "interest_shown"
+    product_id: str
+    views: int
+
+
+class PriceDropped(Fact):
+    """A product that the customer watches fell to a price that the customer wants to hear of."""
+
+    kind: Literal["price_dropped"] = "price_dropped"
+    product_id: str
+
+
+class PriceRose(Fact):
+    """A product about whose low price the customer is being told does not cost so little any more."""
+
+    kind: Literal["price_rose"] = "price_rose"
+    product_id: str
+
+
+class EventHeard(Fact):
+    """Derived: the customer did something that a follow-up of the store waits for.
+
+    Attributes:
+        name: In the spelling of `vocabulary.known_as`.
+        event_id: The event, if it may begin a run; one that came late may have let an earlier one count.
+        meets: The follow-ups whose conditions it meets; the properties that decided stay with the event (G8).
+    """
+
+    kind: Literal["event_heard"] = "event_heard"
+    name: str
+    event_id: UUID | None = None
+    meets: tuple[str, ...] = ()
+    product_id: str | None = None
+    order_id: str | None = None
+
+    @property
+    def label(self) -> str:
+        return f"event {self.name}"
+
+
 AnyFact = Annotated[
     ProfileChanged | IdentitiesJoined | ConsentChanged | SignedUp | NewsletterSubscribed | Unsubscribed
     | ProductViewed | ViewTimed | CartLineChanged | CartReported | OrderPlaced | OrderUpdated | OrderRefunded
     | OrderCancelled | ProductChanged | StockRequested | ProductWatched | ProductUnwatched | MessageOpened
-    | LinkClicked | CartChanged | CartEmptied | StockArrived | StockReleased | ProductWithdrawn,
+    | LinkClicked | CartChanged | CartEmptied | StockArrived | StockReleased | ProductWithdrawn
+    | InterestShown | PriceDropped | PriceRose | EventHeard,
     Field(discriminator="kind"),
 ]  # fmt: skip

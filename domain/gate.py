@@ -1,9 +1,21 @@
 """The gate: may this message go out now? A pure function of what is true at the moment of the claim."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from domain.delivery import CartQuiet, Condition, Delivery, InStock, OrderStands, Result, Rule, Slot
-from domain.operations import OnResume, Pause
+from domain.delivery import (
+    CartQuiet,
+    Condition,
+    Delivery,
+    InStock,
+    OrderStands,
+    PriceLow,
+    Result,
+    Rule,
+    Slot,
+    Undecided,
+)
+from domain.operations import Pause
+from domain.pauses import after_pauses
 from domain.runs import Outcome
 from domain.values import UtcTime, Value
 from domain.vocabulary import canonical
@@ -15,6 +27,15 @@ _FORBIDDING = {
     "Order Cancelled",
     "Newsletter Unsubscribed",
     "Email Preferences Saved",
+    # What changes a cart ends browse abandonment, or the reminders of it.
+    "Product Added",
+    "Wishlist Product Added to Cart",
+    "Product Removed",
+    "Cart Viewed",
+    "Cart Updated",
+    "Cart Cleared",
+    "Cart Abandoned",
+    "Checkout Started",
 }
 
 
@@ -39,6 +60,9 @@ class Truth(Value):
         cart_lines: How many lines the cart has.
         stock: Units of the slot's product; None when never told.
         order_stands: False when the slot's order was refunded or cancelled.
+        viewed_at: When the customer last looked at the slot's product.
+        price_minor: What the product costs.
+        wanted_minor: The most it may cost for the customer to want to hear of it; None: does not watch it any more.
     """
 
     ended: Outcome | None = None
@@ -53,6 +77,9 @@ class Truth(Value):
     stock: int | None = None
     withdrawn: bool = False
     order_stands: bool = True
+    viewed_at: UtcTime | None = None
+    price_minor: int | None = None
+    wanted_minor: int | None = None
 
 
 def decide(slot: Slot, truth: Truth, now: datetime) -> Delivery:
@@ -99,44 +126,67 @@ def _marketing(slot: Slot, truth: Truth, now: datetime) -> Delivery:
 def _broken(condition: Condition, truth: Truth, now: datetime) -> Delivery | None:
     match condition:
         case CartQuiet(quiet=quiet):
-            if truth.cart_lines == 0:
-                return _stale("the cart is empty")
-            if truth.cart_changed_at is not None and truth.cart_changed_at + quiet > now:
-                until = truth.cart_changed_at + quiet
-                return _deferred(Rule.CONDITION, "the cart was changed", until)
+            return _cart_quiet(truth, quiet, now)
         case InStock():
-            if truth.withdrawn or not truth.stock or truth.stock <= 0:
-                return _stale("the product is not in stock")
+            in_stock = not truth.withdrawn and truth.stock is not None and truth.stock > 0
+            return None if in_stock else _stale("the product is not in stock")
         case OrderStands():
-            if not truth.order_stands:
-                return _stale("the order was refunded or cancelled")
+            return None if truth.order_stands else _stale("the order was refunded or cancelled")
+        case Undecided(quiet=quiet):
+            return _undecided(truth, quiet, now)
+        case PriceLow():
+            return _price_low(truth)
+
+
+def _cart_quiet(truth: Truth, quiet: timedelta, now: datetime) -> Delivery | None:
+    if truth.cart_lines == 0:
+        return _stale("the cart is empty")
+    if truth.cart_changed_at is not None and truth.cart_changed_at + quiet > now:
+        return _deferred(Rule.CONDITION, "the cart was changed", truth.cart_changed_at + quiet)
     return None
+
+
+def _undecided(truth: Truth, quiet: timedelta, now: datetime) -> Delivery | None:
+    if truth.cart_lines > 0:
+        return _stale("there is something in the cart")
+    if _gone(truth):
+        return _stale("the product cannot be bought")
+    if truth.viewed_at is not None and truth.viewed_at + quiet > now:
+        return _deferred(Rule.CONDITION, "the customer looked again", truth.viewed_at + quiet)
+    return None
+
+
+def _price_low(truth: Truth) -> Delivery | None:
+    if _gone(truth):
+        return _stale("the product cannot be bought")
+    if truth.wanted_minor is None or truth.price_minor is None:
+        return _stale("the customer does not wait for this price")
+    return _stale("the price has risen again") if truth.price_minor > truth.wanted_minor else None
+
+
+def _gone(truth: Truth) -> bool:
+    """Tell whether a product is known not to be for sale; not every shop tells its stock."""
+    return truth.withdrawn or (truth.stock is not None and truth.stock <= 0)
 
 
 def _stale(because: str) -> Delivery:
     return Delivery(result=Result.STALE, rule=Rule.CONDITION, because=because)
 
 
-def _deferred(rule: Rule, because: str, until: datetime) -> Delivery:
-    return Delivery(result=Result.DEFERRED, rule=rule, because=because, until=until)
+def _deferred(rule: Rule, because: str, until: datetime, at: datetime | None = None) -> Delivery:
+    return Delivery(result=Result.DEFERRED, rule=rule, because=because, until=until, at=at)
 
 
 def _held_up(slot: Slot, truth: Truth, now: datetime) -> Delivery | None:
     """Say what the pauses of the journey do to a message; None if nothing (any more)."""
-    due = slot.due
-    for pause in truth.pauses:
-        if pause.until is None:
-            return Delivery(result=Result.PAUSED, rule=Rule.JOURNEY_PAUSED, because="the journey is paused")
-        came_due_in_it = pause.since <= due < pause.until
-        if pause.policy is OnResume.DROP_OVERDUE and came_due_in_it:
-            return Delivery(result=Result.DROPPED, rule=Rule.JOURNEY_PAUSED, because="it came due in a pause")
-        if pause.policy is OnResume.SPREAD and came_due_in_it:
-            due = pause.until + _share(slot) * pause.over
-        elif pause.policy is OnResume.SHIFT and pause.since <= due and slot.waited_from < pause.until:
-            due += pause.until - max(pause.since, slot.waited_from)
-    return _deferred(Rule.JOURNEY_PAUSED, "the journey was paused", due) if due > max(slot.due, now) else None
-
-
-def _share(slot: Slot) -> float:
-    """Give each run its own even share of a span of time, 0 to 1, without anybody keeping count."""
-    return slot.run_id.int % 1_000_003 / 1_000_003
+    ended = [pause.until for pause in truth.pauses if pause.until is not None]
+    if len(ended) < len(truth.pauses):
+        return Delivery(result=Result.PAUSED, rule=Rule.JOURNEY_PAUSED, because="the journey is paused")
+    due, dropped = after_pauses(slot.run_id, slot.due, slot.waited_from, truth.pauses)
+    if dropped:
+        # The next step is counted from when this one came due: else those of all customers would come due together.
+        return Delivery(result=Result.DROPPED, rule=Rule.JOURNEY_PAUSED, because="it came due in a pause", at=due)
+    if due <= max(slot.due, now):
+        return None
+    # A wait that begins here begins after these pauses, also by a clock that is behind the one that ended them.
+    return _deferred(Rule.JOURNEY_PAUSED, "the journey was paused", due, at=max(now, *ended))

@@ -36,6 +36,11 @@ def waves_id(store_id: str, product_id: str) -> str:
     return f"{store_id}/stock-waves/{_opaque(product_id)}"
 
 
+def rollout_id(store_id: str, journey: str, what: str) -> str:
+    """Name the one workflow that tells a journey's runs of a change: of a plan (`v4`) or of the end of a pause."""
+    return f"{store_id}/rollout/{journey}/{what}"
+
+
 def message_id(run: UUID, step: str) -> UUID:
     """Derive the id of the one message that a run may send at a step (G3)."""
     return uuid.uuid5(_NAMESPACE, f"message:{run}:{step}")

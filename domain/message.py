@@ -19,13 +19,18 @@ class StoreCard(Value):
 
 
 class Product(Value):
-    """A product as a message shows it; `price_minor` in minor units of `currency`."""
+    """A product as a message shows it; prices in minor units of `currency`.
+
+    Attributes:
+        old_price_minor: What the customer saw it cost before its price dropped.
+    """
 
     product_id: str
     name: str | None = None
     url: str | None = None
     image_url: str | None = None
     price_minor: int | None = None
+    old_price_minor: int | None = None
     currency: str | None = None
     stock: int | None = None
 

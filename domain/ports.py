@@ -5,10 +5,12 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
+from domain.commands import ReleaseStock
 from domain.delivery import Delivery, Slot
 from domain.facts import AnyFact
 from domain.message import Letter, Material, Rendered
-from domain.operations import Note
+from domain.operations import Note, Replan
+from domain.rollouts import Answer, ReplanOrder, ResumeOrder, Target
 from domain.values import Value
 
 
@@ -112,4 +114,52 @@ class Runs(Protocol):
 
     async def tell(self, workflow_id: str, fact: AnyFact) -> None:
         """Send a fact to a run; a run that has ended is left alone."""
+        ...
+
+
+class RunsUnderWay(Protocol):
+    """The runs under way, as a rollout reaches them."""
+
+    async def replan(self, workflow_id: str, command: Replan) -> Answer:
+        """Give a run another plan; `ended` if there is no such workflow.
+
+        Raises:
+            Unavailable: Temporal is down.
+        """
+        ...
+
+    async def resumed(self, workflow_id: str) -> bool:
+        """Tell a run that its journey is no longer paused; False if it has ended."""
+        ...
+
+    async def release(self, store_id: str, waves: ReleaseStock) -> None:
+        """Begin the waves of a product again."""
+        ...
+
+
+class Replans(Protocol):
+    """Which runs have which plan."""
+
+    async def behind(self, order: ReplanOrder, after: UUID | None, limit: int) -> Sequence[Target]:
+        """Return the next runs under way, by id, that began with an older version than the order's."""
+        ...
+
+    async def settle(self, order: ReplanOrder, run: Target, answer: Answer, now: datetime) -> Answer:
+        """Write down what a run answered; it turns out only now whether one that was not found has yet to begin."""
+        ...
+
+
+class Pauses(Protocol):
+    """The pauses of journeys, and whom they hold up."""
+
+    async def end(self, order: ResumeOrder, now: datetime) -> None:
+        """End a pause; once it is over nothing changes any more."""
+        ...
+
+    async def held_up(self, order: ResumeOrder, after: UUID | None, limit: int) -> Sequence[Target]:
+        """Return the next runs, by id, that asked to send and were told to wait."""
+        ...
+
+    async def waves(self, order: ResumeOrder) -> Sequence[ReleaseStock]:
+        """Return the restocks that the pause kept from being announced."""
         ...

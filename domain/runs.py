@@ -17,13 +17,33 @@ class Outcome(StrEnum):
     COMPLETED = "completed"
     CONVERTED = "converted"
     CART_EMPTIED = "cart_emptied"
+    CART_FILLED = "cart_filled"
     REFUNDED = "refunded"
     RESTARTED = "restarted"
     EXPIRED = "expired"
     WITHDRAWN = "withdrawn"
+    PRICE_ROSE = "price_rose"
     MERGED = "merged"
     LEFT = "left"
     TERMINATED = "terminated"
+
+
+class PutOff(Value):
+    """Where a run stands whose step was put off so often that it goes on with an empty history.
+
+    Attributes:
+        due: When the step asks again.
+        waited_from: When that wait began.
+        done: The steps before it; the last of them was decided at `settled_at`.
+        asks: How often the run has asked.
+    """
+
+    step: str
+    due: UtcTime
+    waited_from: UtcTime
+    done: frozenset[str] = frozenset()
+    settled_at: UtcTime | None = None
+    asks: int
 
 
 class Entry(Value, Generic[PlanT]):
@@ -34,6 +54,7 @@ class Entry(Value, Generic[PlanT]):
         since: When the event happened that began the run.
         timezone: The store's, IANA; only what people read is told in it.
         begun_at: When the router decided that it begins; later than `since` if the event came late.
+        put_off: What the run has done before, if it goes on here.
     """
 
     store_id: str
@@ -47,6 +68,7 @@ class Entry(Value, Generic[PlanT]):
     timezone: str = "UTC"
     product_id: str | None = None
     order_id: str | None = None
+    put_off: PutOff | None = None
 
 
 class RunState(Value):

@@ -7,8 +7,9 @@ from domain.plans import Plan, Step
 
 
 def next_step(plan: Plan, done: Collection[str]) -> Step | None:
-    """Return the first step of a plan that is not done yet, by name."""
-    return next((step for step in plan.steps if step.name not in done), None)
+    """Return the first step of a plan after the last one that is done, by name; a new plan adds none to the past."""
+    behind = max((place for place, step in enumerate(plan.steps) if step.name in done), default=-1)
+    return next(iter(plan.steps[behind + 1 :]), None)
 
 
 def waits_from(plan: Plan, since: datetime, begun_at: datetime, settled_at: datetime | None) -> datetime:

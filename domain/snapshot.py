@@ -1,6 +1,6 @@
 """The snapshot that the enrolment rules see: a customer (or a product) right after a fact was applied."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 from uuid import UUID
 
@@ -61,11 +61,18 @@ class Snapshot(Value):
         return plan
 
     def open_run(self, journey: str, product_id: str | None = None) -> RunState | None:
-        """Return the customer's run under way in a journey (about a product), if there is one."""
+        """Return the customer's run under way in a journey (about a product, if one is given), if there is one."""
         for run in self.open_runs:
-            if run.journey == journey and run.product_id == product_id:
+            if run.journey == journey and product_id in (None, run.product_id):
                 return run
         return None
+
+    def rested(self, journey: str, pause: timedelta | None) -> bool:
+        """Tell whether a journey last wrote to the customer so long ago (None: never let anybody in twice)."""
+        if pause is None:
+            return journey not in self.begun
+        last = self.last_sent.get(journey)
+        return last is None or last + pause <= self.now
 
     def late(self, at: datetime, plan: Plan) -> bool:
         """Tell whether an event reached us too late to start anything."""

@@ -96,6 +96,9 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "Product Restocked": ("Back In Stock", "Product Back In Stock", "Restocked", "Item Restocked"),
     "Product Out of Stock": ("Out of Stock", "Product Sold Out", "Sold Out"),
     "Product Withdrawn": ("Product Discontinued", "Product Archived", "Product Deleted"),
+    # What we tell ourselves
+    "Watched Price Fell": (),
+    "Watched Price Rose": (),
     # Our messages
     "Email Opened": ("Opened Email", "Email Open"),
     "Email Link Clicked": ("Clicked Email", "Email Clicked", "Email Click", "Email Link Click"),
@@ -117,6 +120,24 @@ _CANONICAL = {folded(name): canonical for canonical, others in ALIASES.items() f
 def canonical(name: str) -> str | None:
     """Return the name that an event name stands for, or None for a name nobody here knows."""
     return _CANONICAL.get(folded(name))
+
+
+_CALLS = {f"{call}{ending}": call for call in ("page", "screen") for ending in ("", "view", "viewed")}
+
+
+def known_as(name: str) -> str:
+    """Return the one spelling of an event's name, also of one that nobody here knows; page and screen calls are both.
+
+    A store's follow-ups may mention any event, so here an unknown name stands for itself.
+    """
+    return canonical(name) or _CALLS.get(folded(name)) or folded(name)
+
+
+def heard_as(event_type: str, name: str | None) -> str | None:
+    """Return what a follow-up knows an event as; None for a call that tells of nothing that happened."""
+    if event_type in {"page", "screen"}:
+        return event_type
+    return known_as(name or "") if event_type == "track" else None
 
 
 def is_catalogue(name: str) -> bool:

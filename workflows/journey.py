@@ -6,6 +6,7 @@ a journey keeps its own `@workflow.defn`, `run` and signals. Signal handlers rec
 
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
+from itertools import count
 from typing import Generic
 
 from temporalio import workflow
@@ -13,11 +14,15 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from domain.delivery import Condition, Delivery, Result, Slot
     from domain.plans import Step
-    from domain.runs import Outcome
+    from domain.runs import Outcome, PutOff
     from domain.schedule import next_step, waits_from
 from workflows.operated import Operated, Wait
 from workflows.passage import Exited, PlanT
 from workflows.sending import deliver
+from workflows.timeline import grouped
+
+_LONG_HISTORY = 2_000
+"""After so many events a run whose step is put off goes on with an empty history; Temporal ends one of 51,200."""
 
 
 class Journey(Operated[PlanT], Generic[PlanT]):
@@ -28,15 +33,26 @@ class Journey(Operated[PlanT], Generic[PlanT]):
         self._done: set[str] = set()
         self._settled_at: datetime | None = None
         self._due: datetime | None = None
+        self._waited_from: datetime | None = None
+        self._step: str | None = None
+        self._asks = count(1)
+        self._acted = self._resumable = False
 
     async def steps_due(self) -> AsyncIterator[Step]:
         """Yield the steps that are not done, each when it is due; a plan replaced meanwhile counts at once."""
+        self._resumable = not self._acted
+        if (before := self.entry.put_off) is not None:
+            self._done, self._settled_at, self._asks = set(before.done), before.settled_at, count(before.asks + 1)
         while (step := next_step(self.entry.plan, self._done)) is not None:
             entry, replans = self.entry, self._replans
             due = waits_from(entry.plan, entry.since, entry.begun_at, self._settled_at) + step.delay
+            waited_from = self._settled_at or entry.begun_at
+            if before is not None and before.step == step.name:
+                due, waited_from = before.due, before.waited_from
+            self._step = step.name
             if await self._wait_out(due, f"before {step.name}", lambda known=replans: self._replans > known):  # type: ignore[misc]
                 continue
-            self._due = due
+            self._due, self._waited_from = due, waited_from
             yield step
             self._done.add(step.name)
 
@@ -48,22 +64,40 @@ class Journey(Operated[PlanT], Generic[PlanT]):
         """Wait until a moment (aware); it may have passed."""
         await self._wait_out(moment, summary)
 
-    async def wait_for(self, happened: Callable[[], bool], *, at_most: timedelta | None, summary: str) -> bool:
-        """Wait for what a signal records; return whether it happened in time (None: however long it takes)."""
-        return await self._waited(Wait(summary, skippable=False), happened, at_most)
+    async def wait_for(
+        self, happened: Callable[[], bool], *, at_most: timedelta | Callable[[], timedelta] | None, summary: str
+    ) -> bool:
+        """Wait for what a signal records; return whether it happened in time (None: however long it takes).
+
+        A patience that the plan sets is a callable: it is asked again when the plan is replaced.
+        """
+        while True:
+            patience = at_most() if callable(at_most) else at_most
+            replanned = lambda known=self._replans: callable(at_most) and self._replans > known  # noqa: E731
+            either = lambda stop=replanned: happened() or stop()  # noqa: E731
+            if not await self._waited(Wait(summary, skippable=False), either, patience):
+                return False
+            if happened():
+                return True
 
     async def send(self, step: Step, *requires: Condition, again_if_stale: bool = False) -> Delivery:
         """Ask to send a step's message, again while it is put off, and say what became of it."""
-        due = self._due or workflow.now()
-        waited_from = self._settled_at or self.entry.begun_at
+        due, self._step = self._due or workflow.now(), step.name
+        # What no timer brought about came due just now, however long the run has waited for it.
+        waited_from = self._waited_from if self._due and self._waited_from else due
+        self._acted = True
         while True:
             self._leave_if_exiting()
             entry, resumes = self.entry, self._resumes
+            if (planned := entry.plan.step(step.name)) is None:
+                self._due = None
+                return Delivery(result=Result.DROPPED, because="the plan has this step no more")
+            step = planned
             slot = Slot(
                 store_id=entry.store_id, customer_id=entry.customer_id, run_id=entry.run_id, journey=entry.journey,
                 step=step, gap=entry.plan.gap, due=due, waited_from=waited_from, requires=requires,
                 product_id=entry.product_id, order_id=entry.order_id, last=step.name == entry.plan.steps[-1].name,
-                again_if_stale=again_if_stale,
+                again_if_stale=again_if_stale, plan_version=entry.plan_version, ask=next(self._asks),
             )  # fmt: skip
             if (delivery := await deliver(slot, lambda: self._exiting)) is None:
                 raise Exited
@@ -76,11 +110,24 @@ class Journey(Operated[PlanT], Generic[PlanT]):
                 await self.wait_for(back, at_most=None, summary=f"{step.name} waits: {delivery.because}")
             elif delivery.until is not None:
                 waited_from, due = decided_at, delivery.until
+                await self._go_on_anew(step, due, waited_from, slot.ask)
                 await self.wait_until(due, summary=f"{step.name} waits: {delivery.because}")
             else:
-                self._settled_at, self._due = decided_at, None
+                self._settled_at, self._due, self._step = decided_at, None, None
                 self._done.add(step.name)
                 return delivery
+
+    async def _go_on_anew(self, step: Step, due: datetime, waited_from: datetime, asks: int) -> None:
+        """Leave a long history behind; only a `run` that had nothing to do before its steps can begin again."""
+        if not self._resumable or workflow.info().get_current_history_length() < _LONG_HISTORY:
+            return
+        await workflow.wait_condition(lambda: workflow.all_handlers_finished() or self._exiting)
+        self._leave_if_exiting()
+        put_off = PutOff(
+            step=step.name, due=due, waited_from=waited_from, done=frozenset(self._done),
+            settled_at=self._settled_at, asks=asks,
+        )  # fmt: skip
+        workflow.continue_as_new(self.entry.model_copy(update={"put_off": put_off}))
 
     async def _wait_out(self, moment: datetime, summary: str, unless: Callable[[], bool] = lambda: False) -> bool:
         return await self._waited(Wait(summary, skippable=True), unless, moment - workflow.now())
@@ -89,11 +136,12 @@ class Journey(Operated[PlanT], Generic[PlanT]):
         self._leave_if_exiting()
         if at_most is not None and at_most <= timedelta(0):
             return happened()
-        self._wait = wait
+        self._wait, self._acted = wait, True
         self._timeline.waiting(at_most, wait.summary)
         try:
             over = lambda: self._exiting or wait.over or happened()  # noqa: E731
-            await workflow.wait_condition(over, timeout=at_most, timeout_summary=wait.summary)
+            groups = grouped(self._step)
+            await workflow.wait_condition(over, timeout=at_most, timeout_summary=wait.summary, event_groups=groups)
         except TimeoutError:
             return False
         finally:

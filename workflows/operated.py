@@ -1,26 +1,29 @@
 """What an operator may do to a run under way, as Updates: hurry it, take the customer out, give it another plan.
 
-They are checked before they are accepted, and answered when they are done. One that comes with the run's very first
-task is handled before `run`, so each handler waits until the run has begun. The ones about a single customer are
-audited by an activity, so that it makes no difference whether they come from our API or from the Temporal UI.
+They are accepted whatever they are, then checked: a rejected Update can wedge a run in its start delay (ADR 0018). So
+there are no validators, handlers take any argument, and there is one for unknown names. An Update that comes with the
+run's very first task is handled before `run`, so each handler waits until the run has begun. The ones about a single
+customer are audited by an activity, so that it makes no difference whether they come from our API or the Temporal UI.
 """
 
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, Generic
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import ValidationError
 from temporalio import workflow
-from temporalio.common import RetryPolicy
+from temporalio.common import RawValue, RetryPolicy
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from activities.note import NoteOperation
-    from domain.errors import OperationRefused
+    from domain.errors import JourneysError, NotFound, OperationRefused
     from domain.operations import Leave, Note, Replan, SkipWait
     from domain.plans import Plan
     from domain.runs import Outcome
 from workflows.passage import Passage, PlanT
 
+CommandT = TypeVar("CommandT", SkipWait, Leave, Replan)
 _RETRY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1))
 
 
@@ -43,45 +46,44 @@ class Operated(Passage[PlanT], Generic[PlanT]):
         self._resumes = 0
 
     @workflow.update(description="End the wait the run is in; the gate still decides about the message.")
-    async def skip_wait(self, command: SkipWait) -> str:
+    async def skip_wait(self, *given: Any) -> str:
         """Return what was being waited for."""
-        await workflow.wait_condition(lambda: self._begun)
-        wait = self._waiting()
-        await self._note(command.by, "skip_wait", wait.summary)
+        command = await self._accepted(SkipWait, given)
+        wait = self._wait
+        if wait is None:
+            raise _refused("the run is not waiting; it is being decided or sent right now")
+        if not wait.skippable:
+            raise _refused(f"this wait is not for a time and cannot be skipped: {wait.summary}")
+        # Before it is noted: a plan replaced meanwhile would begin another wait, and the skip would be lost.
         wait.over = True
+        self._timeline.happened("wait skipped", f"by {command.by}")
+        await self._note(command.by, "skip_wait", wait.summary)
         return wait.summary
 
-    @skip_wait.validator
-    def _can_skip(self, command: SkipWait) -> None:
-        self._must_be_open()
-        if self._begun and not self._waiting().skippable:
-            raise _refused(f"this wait is not for a time and cannot be skipped: {self._waiting().summary}")
-
     @workflow.update(name="leave", description="Take the customer out of this run; nothing more is sent by it.")
-    async def leave_run(self, command: Leave) -> str:
-        """Return the outcome."""
-        await workflow.wait_condition(lambda: self._begun)
+    async def leave_run(self, *given: Any) -> str:
+        """Return the outcome, once nothing can be sent any more: one that came first stays."""
+        command = await self._accepted(Leave, given)
         await self._note(command.by, "leave", command.because)
         self.exit(Outcome.LEFT, because=command.because)
-        return Outcome.LEFT.value
-
-    @leave_run.validator
-    def _can_leave(self, command: Leave) -> None:
-        self._must_be_open()
+        await workflow.wait_condition(lambda: self._left)
+        return (self._exit or (Outcome.LEFT, ""))[0].value
 
     @workflow.update(description="Give the run another version of its store's plan.")
-    async def replan(self, command: Replan) -> int:
-        """Return the version that the run has now."""
-        await workflow.wait_condition(lambda: self._begun)
+    async def replan(self, *given: Any) -> int:
+        """Return the version that the run has now; an older one, or a repetition, changes nothing."""
+        command = await self._accepted(Replan, given)
+        if command.version <= self.entry.plan_version:
+            return self.entry.plan_version
         self._entry = self.entry.model_copy(update={"plan": self._new_plan(command), "plan_version": command.version})
         self._replans += 1
         self._timeline.happened(f"plan {command.version}", f"from now on ({command.mode})")
         return command.version
 
-    @replan.validator
-    def _can_replan(self, command: Replan) -> None:
-        self._must_be_open()
-        self._new_plan(command)
+    @workflow.update(dynamic=True)
+    async def other_update(self, name: str, _given: Sequence[RawValue]) -> None:
+        """Refuse what we do not know."""
+        raise _refused(f"a journey has no update {name!r}")
 
     @workflow.signal(description="The journey is no longer paused.")
     def resumed(self) -> None:
@@ -91,24 +93,23 @@ class Operated(Passage[PlanT], Generic[PlanT]):
         try:
             wanted = self.plan.model_validate(command.plan)
         except ValidationError as problem:
-            first = problem.errors()[0]
-            raise _refused(f"plan.{'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from None
-        return self.entry.plan.retimed(wanted) if command.mode == "retime" and self._begun else wanted
+            raise _refused(f"plan.{_first(problem)}") from None
+        return self.entry.plan.retimed(wanted) if command.mode == "retime" else wanted
 
-    @property
-    def _begun(self) -> bool:
-        return self._entry is not None
-
-    def _waiting(self) -> Wait:
-        if self._wait is None:
-            raise _refused("the run is not waiting")
-        return self._wait
-
-    def _must_be_open(self) -> None:
-        if self._exit is not None:
+    async def _accepted(self, kind: type[CommandT], given: Sequence[Any]) -> CommandT:
+        """Return the command once the run has begun, if it is one, and is about this run, and the run is not over."""
+        await workflow.wait_condition(lambda: self._entry is not None)
+        try:
+            command = kind.model_validate(given[0] if len(given) == 1 else None)
+        except ValidationError as problem:
+            raise _refused(_first(problem)) from None
+        if command.run_id not in {None, self.entry.run_id}:
+            raise _refused("the workflow is about another run now", NotFound)
+        if self._exiting and self._exit is not None:
             raise _refused(f"the run is over: {self._exit[0]}")
+        return command
 
-    async def _note(self, by: str, action: Any, detail: str) -> None:
+    async def _note(self, by: str, action: Literal["skip_wait", "leave"], detail: str) -> None:
         note = Note(store_id=self.entry.store_id, run_id=self.entry.run_id, by=by, action=action, detail=detail)
         await workflow.execute_activity_method(
             NoteOperation.note, note, summary=f"note: {action}", retry_policy=_RETRY,
@@ -116,6 +117,11 @@ class Operated(Passage[PlanT], Generic[PlanT]):
         )  # fmt: skip
 
 
-def _refused(because: str) -> ApplicationError:
+def _first(problem: ValidationError) -> str:
+    first = problem.errors()[0]
+    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}".removeprefix(": ")
+
+
+def _refused(because: str, why: type[JourneysError] = OperationRefused) -> ApplicationError:
     # Any other exception of a handler would fail the workflow task, and with it the run's progress.
-    return ApplicationError(because, type=OperationRefused.__name__, non_retryable=True)
+    return ApplicationError(because, type=why.__name__, non_retryable=True)

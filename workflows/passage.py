@@ -31,6 +31,7 @@ class Passage(Rules, Generic[PlanT]):
         self._entry: Entry[PlanT] | None = None
         self._exit: tuple[Outcome, str] | None = None
         self._next: RestartRun | None = None
+        self._left = False
         self._timeline = Timeline()
         self.outcome = Outcome.RUNNING
 
@@ -45,12 +46,14 @@ class Passage(Rules, Generic[PlanT]):
     async def until_exit(self, entry: Entry[PlanT]) -> AsyncIterator[None]:
         """Run a passage: the block ends by itself at an exit, and its outcome becomes searchable."""
         self._entry = entry
-        self._timeline.happened("began", f"with plan {entry.plan_version}")
+        self._timeline.zone = entry.timezone
+        self._timeline.happened("began" if entry.put_off is None else "goes on", f"with plan {entry.plan_version}")
         try:
             yield
             self.exit(Outcome.COMPLETED, because="all steps done")
         except Exited:
             pass
+        self._left = True
         await workflow.wait_condition(workflow.all_handlers_finished)
         self.outcome, because = self._exit or (Outcome.COMPLETED, "")
         self._timeline.happened(self.outcome, because)
@@ -60,7 +63,11 @@ class Passage(Rules, Generic[PlanT]):
         if self._successor is not None:
             running = SearchAttributePair(JOURNEY_OUTCOME, Outcome.RUNNING.value)
             attributes = workflow.info().typed_search_attributes.updated(running)
-            workflow.continue_as_new(self._successor.run.entry, search_attributes=attributes)
+            # A customer who begins again and again would otherwise stay with the build of the first passage for ever.
+            newest = workflow.ContinueAsNewVersioningBehavior.AUTO_UPGRADE
+            workflow.continue_as_new(
+                self._successor.run.entry, search_attributes=attributes, initial_versioning_behavior=newest
+            )
 
     def exit(self, outcome: Outcome, *, because: str) -> None:
         """Record that the run is over; the first reason counts."""

@@ -3,12 +3,18 @@
 from typing import Any
 
 from workflows.back_in_stock import BackInStock
+from workflows.browse_abandonment import BrowseAbandonment
 from workflows.cart_recovery import CartRecovery
+from workflows.follow_up import FollowUp
 from workflows.journey import Journey
 from workflows.post_purchase import PostPurchase
+from workflows.price_drop import PriceDrop
+from workflows.rollout import Rollout
 from workflows.stock_waves import StockWaves
 from workflows.welcome import Welcome
 from workflows.win_back import WinBack
 
-JOURNEYS: tuple[type[Journey[Any]], ...] = (Welcome, CartRecovery, PostPurchase, WinBack, BackInStock)
-WORKFLOWS: tuple[type, ...] = (*JOURNEYS, StockWaves)
+JOURNEYS: tuple[type[Journey[Any]], ...] = (
+    Welcome, CartRecovery, PostPurchase, WinBack, BackInStock, BrowseAbandonment, PriceDrop, FollowUp,
+)  # fmt: skip
+WORKFLOWS: tuple[type, ...] = (*JOURNEYS, StockWaves, Rollout)

@@ -11,6 +11,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.deliver import Deliver
     from activities.heartbeats import INTERVAL
     from domain.delivery import Delivery, Result, Slot
+from workflows.timeline import grouped
 
 # 1, 2, 4, 8, 16, 32 s, then slower, for a day (requirements/3, error handling); each attempt asks the gate again.
 _RETRY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=15))
@@ -30,6 +31,7 @@ async def deliver(slot: Slot, interrupted: Callable[[], bool]) -> Delivery | Non
         Deliver.deliver,
         slot,
         summary=f"{slot.step.name}: {slot.step.template} by e-mail",
+        event_groups=grouped(slot.step.name),
         start_to_close_timeout=_ONE_ATTEMPT,
         heartbeat_timeout=_SILENCE,
         schedule_to_close_timeout=_A_DAY,

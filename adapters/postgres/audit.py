@@ -6,10 +6,12 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.postgres import runs
 from adapters.postgres.tables import audit
+from domain.errors import Unavailable
 from domain.operations import Note
 from domain.runs import Outcome
 
@@ -39,11 +41,14 @@ class PostgresOperations:
         self._engine = engine
 
     async def note(self, note: Note, key: str, now: datetime) -> None:
-        async with self._engine.begin() as connection:
-            detail = {"detail": note.detail}
-            await write(
-                connection, note.store_id, key, by=note.by, action=note.action, subject=f"run:{note.run_id}",
-                detail=detail, at=now,
-            )  # fmt: skip
-            if note.action == "leave":
-                await runs.end(connection, note.store_id, note.run_id, Outcome.LEFT, note.detail, now)
+        try:
+            async with self._engine.begin() as connection:
+                detail = {"detail": note.detail}
+                await write(
+                    connection, note.store_id, key, by=note.by, action=note.action, subject=f"run:{note.run_id}",
+                    detail=detail, at=now,
+                )  # fmt: skip
+                if note.action == "leave":
+                    await runs.end(connection, note.store_id, note.run_id, Outcome.LEFT, note.detail, now)
+        except (SQLAlchemyError, OSError) as problem:
+            raise Unavailable("the operation could not be written down now") from problem

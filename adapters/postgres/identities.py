@@ -20,6 +20,7 @@ from adapters.postgres.tables import (
     carts,
     consents,
     customers,
+    happenings,
     identities,
     messages,
     orders,
@@ -198,7 +199,7 @@ async def _merge(connection: AsyncConnection, store_id: str, loser: UUID, winner
     mine = update(runs).where(runs.c.store_id == store_id, runs.c.customer_id == loser)
     moved = await connection.execute(mine.values(customer_id=winner).returning(runs.c.run_id))
     moved_runs: Sequence[UUID] = moved.scalars().all()
-    for table in (orders, views, consents, messages, identities):
+    for table in (orders, views, consents, messages, identities, happenings):
         move = update(table).where(table.c.store_id == store_id, table.c.customer_id == loser)
         await connection.execute(move.values(customer_id=winner))
     await waiting_list.join(connection, store_id, loser, winner)

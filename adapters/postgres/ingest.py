@@ -21,6 +21,7 @@ from domain import ids
 from domain.errors import InvalidEvent, JourneysError, Overloaded, Unavailable
 from domain.events import Event
 from domain.gate import may_forbid
+from domain.vocabulary import heard_as
 
 _log = structlog.get_logger(__name__)
 
@@ -28,18 +29,23 @@ _log = structlog.get_logger(__name__)
 #
 # `held` makes "acknowledged before the claim" exact (G4): an event that may forbid a message takes a share of its
 # customers' row locks until it is committed. A claim takes the whole lock, so it either waits and then sees the event,
-# or has committed before the event is acknowledged. The router's weaker lock is not in the way.
+# or has committed before the event is acknowledged. The router's weaker lock is not in the way. Which events may forbid
+# a message is fixed, except for the exits of a store's follow-ups: one look at its plans per commit.
 _INSERT = text("""
     with told as (
         select * from unnest(cast(:store_id as text[]), cast(:id as uuid[]), cast(:message_id as text[]),
                     cast(:type as text[]), cast(:name as text[]), cast(:user_id as text[]),
                     cast(:anonymous_id as text[]), cast(:email as text[]), cast(:customer_id as uuid[]),
                     cast(:payload as text[]), cast(:at as timestamptz[]), cast(:received_at as timestamptz[]),
-                    cast(:ip as text[]), cast(:shard as smallint[]), cast(:forbids as boolean[]))
+                    cast(:ip as text[]), cast(:shard as smallint[]), cast(:forbids as boolean[]),
+                    cast(:heard_as as text[]))
              as e (store_id, id, message_id, type, name, user_id, anonymous_id, email, customer_id, payload, at,
-                   received_at, ip, shard, forbids)
+                   received_at, ip, shard, forbids, heard_as)
+    ), exits as (
+        select p.store_id, jsonb_array_elements_text(p.plan -> 'exits') as name from plans p
+        where p.store_id in (select store_id from told) and p.journey like 'follow-up/%'
     ), forbidding as (
-        select * from told where forbids
+        select * from told where forbids or (store_id, heard_as) in (select store_id, name from exits)
     ), held as (
         select c.customer_id from customers c where (c.store_id, c.customer_id) in (
             select i.store_id, i.customer_id from forbidding f
@@ -204,4 +210,5 @@ def _row(event: Event) -> dict[str, Any]:
         "ip": event.ip,
         "shard": ids.shard(event.store_id, event.who.lane),
         "forbids": may_forbid(event.type, event.name),
+        "heard_as": heard_as(event.type, event.name),
     }

@@ -15,8 +15,8 @@ from sqlalchemy import Row, Update, and_, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from adapters.postgres import decisions, waitlist
 from adapters.postgres import runs as run_rows
-from adapters.postgres import waitlist
 from adapters.postgres.material import material
 from adapters.postgres.tables import (
     customers,
@@ -27,11 +27,12 @@ from adapters.postgres.tables import (
 )
 from adapters.postgres.truth import truth
 from domain import ids
-from domain.delivery import Delivery, Result, Slot
+from domain.delivery import Delivery, Result, Rule, Slot
 from domain.errors import EventsPending, Unavailable
 from domain.gate import decide, may_forbid
 from domain.ports import Claim
 from domain.runs import Outcome
+from domain.vocabulary import heard_as
 
 _LOOKS_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 0.0)
 """Pauses between looks at unapplied events; longer each time, so that claims do not slow the router they wait for."""
@@ -57,12 +58,14 @@ class PostgresLedger:
     async def _try_claim(self, slot: Slot, now: datetime) -> Claim | None:
         async with self._engine.begin() as connection:
             customer = await _lock_customer(connection, slot)
-            if await _has_unapplied_events(connection, slot.store_id, customer):
+            if await _has_unapplied_events(connection, slot, customer):
                 return None
             settled = await _settled(connection, slot, now)
             if settled is not None:
                 return Claim(delivery=settled)
-            delivery = decide(slot, await truth(connection, slot, customer), now)
+            known = await truth(connection, slot, customer)
+            delivery = decide(slot, known, now)
+            await decisions.write(connection, slot, delivery, known, now)
             message_id = await _write(connection, slot, customer, delivery, now)
             if delivery.result is not Result.SENT:
                 await _close_if_last(connection, slot, delivery, now)
@@ -85,6 +88,8 @@ class PostgresLedger:
         async with self._engine.begin() as connection:
             values = {"state": delivery.result, "because": delivery.because, "settled_at": now}
             await connection.execute(_message(slot, message_id).values(values))
+            if delivery.result is not Result.SENT:
+                await decisions.write(connection, slot, delivery, None, now)
             if delivery.result is Result.BOUNCED:
                 await _suppress(connection, slot.store_id, message_id, now)
             await _close_if_last(connection, slot, delivery, now)
@@ -111,12 +116,13 @@ async def _lock_customer(connection: AsyncConnection, slot: Slot) -> Row[Any]:
         customer_id = row.merged_into
 
 
-async def _has_unapplied_events(connection: AsyncConnection, store_id: str, customer: Row[Any]) -> bool:
+async def _has_unapplied_events(connection: AsyncConnection, slot: Slot, customer: Row[Any]) -> bool:
     """Tell whether an accepted event could still change what is true for this customer (G4).
 
     An event counts from the commit that its 200 was sent after. A parked one counts if it may be what forbids
-    the message: an order, or a withdrawal of consent that we failed to understand.
+    the message: an order, a withdrawal of consent, or an exit of the run that we failed to understand.
     """
+    store_id = slot.store_id
     known = (
         await connection.execute(
             select(identities.c.kind, identities.c.value).where(
@@ -135,7 +141,10 @@ async def _has_unapplied_events(connection: AsyncConnection, store_id: str, cust
     unapplied = and_(events.c.state.in_(["pending", "parked"]), events.c.commands.is_(None))
     query = select(events.c.state, events.c.type, events.c.name).distinct()
     found = (await connection.execute(query.where(events.c.store_id == store_id, unapplied, or_(*mine)))).all()
-    return any(row.state == "pending" or may_forbid(row.type, row.name) for row in found)
+    if any(row.state == "pending" or may_forbid(row.type, row.name) for row in found):
+        return True
+    heard = {heard_as(row.type, row.name) for row in found}
+    return bool(heard) and not heard.isdisjoint(await run_rows.exits(connection, store_id, slot.run_id))
 
 
 async def _settled(connection: AsyncConnection, slot: Slot, now: datetime) -> Delivery | None:
@@ -147,14 +156,16 @@ async def _settled(connection: AsyncConnection, slot: Slot, now: datetime) -> De
     if row is None:
         return None
     if row.state == "sending":
-        unknown = Delivery(result=Result.UNKNOWN, because="interrupted while the provider had the message")
+        because = "interrupted while the provider had the message"
+        unknown = Delivery(result=Result.UNKNOWN, rule=Rule.PROVIDER, because=because)
         values = {"state": unknown.result, "because": unknown.because, "settled_at": now}
         await connection.execute(_message(slot, row.message_id).values(values))
+        await decisions.write(connection, slot, unknown, None, now)
         await _close_if_last(connection, slot, unknown, now)
         return unknown
     if row.state in _ALREADY:
         # The record was made and its answer lost: the run learns what became of the message, not a new send.
-        return Delivery(result=Result(row.state), because=row.because or "")
+        return Delivery(result=Result(row.state), rule=Rule.SETTLED_BEFORE, because=row.because or "")
     return None
 
 
@@ -170,8 +181,8 @@ async def _write(
         "because": delivery.because,
         "address": customer.email if sending else None,
         "discount_code": slot.step.discount_code,
-        "claimed_at": now,
-        "settled_at": None if sending or delivery.until is not None else now,
+        "claimed_at": delivery.at or now,
+        "settled_at": now if delivery.final and not sending else None,
         "retry_at": delivery.until,
     }
     row = {
@@ -190,7 +201,7 @@ async def _write(
 
 
 async def _close_if_last(connection: AsyncConnection, slot: Slot, delivery: Delivery, now: datetime) -> None:
-    asks_again = delivery.until is not None or (slot.again_if_stale and delivery.result is Result.STALE)
+    asks_again = not delivery.final or (slot.again_if_stale and delivery.result is Result.STALE)
     if slot.last and not asks_again and delivery.result is not Result.EXITED:
         await run_rows.end(connection, slot.store_id, slot.run_id, Outcome.COMPLETED, "all steps done", now)
 

@@ -6,9 +6,10 @@ from uuid import UUID
 from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from adapters.postgres import watchers
 from adapters.postgres.tables import carts, orders, products, stores, views
 from domain.cart import Cart
-from domain.delivery import Slot
+from domain.delivery import PriceLow, Slot
 from domain.facts import Line
 from domain.message import Material, Product, StoreCard
 
@@ -26,6 +27,11 @@ async def material(connection: AsyncConnection, slot: Slot, customer: Row[Any], 
     if slot.product_id is not None:
         found = await _products(connection, slot.store_id, products.c.product_id == slot.product_id, 1)
         about["product"] = found[0] if found else Product(product_id=slot.product_id)
+        for condition in slot.requires:
+            if isinstance(condition, PriceLow):
+                about["product"] = await _with_old_price(
+                    connection, slot, customer.customer_id, condition, about["product"]
+                )
     shown = {line.product_id for line in about.get("lines", ())} | {slot.product_id}
     about["recommended"] = await _recommended(connection, slot.store_id, customer.customer_id, shown)
     return Material(
@@ -42,6 +48,13 @@ async def material(connection: AsyncConnection, slot: Slot, customer: Row[Any], 
         discount_code=slot.step.discount_code,
         **about,
     )
+
+
+async def _with_old_price(
+    connection: AsyncConnection, slot: Slot, customer_id: UUID, condition: PriceLow, product: Product
+) -> Product:
+    row = await watchers.wanted(connection, slot.store_id, customer_id, product.product_id, condition.percent)
+    return product if row is None else product.model_copy(update={"old_price_minor": row.old_minor})
 
 
 async def _cart(connection: AsyncConnection, store_id: str, customer_id: UUID) -> dict[str, Any]:

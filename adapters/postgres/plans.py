@@ -1,13 +1,16 @@
 """Plans of a store: every version is kept, the newest is current."""
 
 from datetime import datetime
+from typing import Literal
 
-from sqlalchemy import insert, select
+from sqlalchemy import func, insert, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from adapters.postgres import audit
 from adapters.postgres.tables import plans, stores
-from domain.plans import Plan, validated
+from domain.operations import Operator
+from domain.plans import PREFIX, Plan, validated
 from domain.snapshot import PinnedPlan
 
 
@@ -26,8 +29,41 @@ async def current(connection: AsyncConnection, store_id: str) -> dict[str, Pinne
     }
 
 
-async def put(engine: AsyncEngine, store_id: str, journey: str, plan: Plan, now: datetime) -> int:
+async def exits_ever(connection: AsyncConnection, store_id: str) -> frozenset[str]:
+    """Return every event that a version of a store's follow-ups ends runs by; a run keeps those it began with."""
+    names = func.jsonb_array_elements_text(plans.c.plan["exits"])
+    query = select(names).distinct().where(plans.c.store_id == store_id, plans.c.journey.startswith(PREFIX))
+    return frozenset((await connection.execute(query)).scalars())
+
+
+async def version(connection: AsyncConnection, store_id: str, journey: str, number: int) -> Plan:
+    """Return one version of a store's plan; 0 is the default."""
+    query = select(plans.c.plan).where(
+        plans.c.store_id == store_id, plans.c.journey == journey, plans.c.version == number
+    )
+    return validated(journey, await connection.scalar(query) or {})
+
+
+async def put(
+    engine: AsyncEngine,
+    store_id: str,
+    journey: str,
+    plan: Plan,
+    now: datetime,
+    *,
+    by: Operator | None = None,
+    running: Literal["pin", "move", "retime"] = "pin",
+) -> int:
     """Keep a new version of a store's plan; runs under way keep the one they began with (G6).
+
+    Args:
+        engine: The database.
+        store_id: Whose plan it is.
+        journey: Of which journey.
+        plan: Checked (`domain.plans.validated`).
+        now: The time of this version.
+        by: Who sets it, for the audit log.
+        running: What the caller is going to do about the runs under way, for the audit log.
 
     Returns:
         The new version, counted from 1.
@@ -39,4 +75,9 @@ async def put(engine: AsyncEngine, store_id: str, journey: str, plan: Plan, now:
         version = known[journey].version + 1 if journey in known else 1
         row = {"store_id": store_id, "journey": journey, "version": version, "plan": plan.model_dump(mode="json")}
         await connection.execute(insert(plans).values(row | {"created_at": now}))
+        if by is not None:
+            await audit.write(
+                connection, store_id, f"plan:{store_id}:{journey}:{version}", by=by, action="plan_set",
+                subject=f"journey:{journey}", detail={"version": version, "running": running}, at=now,
+            )  # fmt: skip
     return version

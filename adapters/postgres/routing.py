@@ -10,28 +10,39 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.postgres import identities, plans, runs
-from adapters.postgres.apply import Applying, Derived
+from adapters.postgres import happenings, identities, interest, plans, runs
+from adapters.postgres.apply import Applying, Derived, apply
 from adapters.postgres.identities import Resolved
 from adapters.postgres.sales import Sales
 from adapters.postgres.tables import carts, orders, stores
 from domain.cart import Cart
 from domain.commands import Command, EndRun, JoinRun, SignalRun
 from domain.decoding import facts
+from domain.decoding.subject import shown
 from domain.events import Event
-from domain.facts import Fact, IdentitiesJoined, OrderPlaced
+from domain.facts import EventHeard, Fact, IdentitiesJoined, OrderPlaced
+from domain.follow_ups import PURCHASE
+from domain.plans import BrowseAbandonmentPlan, FollowUpPlan
 from domain.runs import Outcome, RunState
 from domain.snapshot import PinnedPlan, Snapshot
 from domain.values import Value
+from domain.vocabulary import heard_as
 from workflows import enrolment
 
 
 class Terms(Value):
-    """What a store has settled: its currency, its time zone and its plans."""
+    """What a store has settled: its currency, its time zone and its plans.
+
+    Attributes:
+        mentioned: The events that the store's follow-ups have to hear of.
+        ending: Those among them that end runs, also of earlier plans.
+    """
 
     currency: str = "USD"
     timezone: str = "UTC"
     plans: dict[str, PinnedPlan]
+    mentioned: frozenset[str] = frozenset()
+    ending: frozenset[str] = frozenset()
 
 
 TermsByStore = dict[str, Terms]
@@ -48,11 +59,16 @@ async def route(
     store_id = event.store_id
     if store_id not in read:
         read[store_id] = await _terms(connection, store_id)
-    understood = facts(event, read[store_id].currency)
+    terms = read[store_id]
+    understood = facts(event, terms.currency)
+    name = heard_as(event.type, event.name) if terms.mentioned else None
+    mentioned = name is not None and name in terms.mentioned
+    if mentioned:
+        understood += shown(event, terms.currency)
     owed: list[Command] = []
     customer_id: UUID | None = None
     # An event that says nothing else may still say that a browser is a customer's; the catalogue's never does.
-    if any(fact.about_customer for fact in understood) or (not understood and _names_two(event)):
+    if mentioned or any(fact.about_customer for fact in understood) or (not understood and _names_two(event)):
         previous = next((fact.previous_id for fact in understood if isinstance(fact, IdentitiesJoined)), None)
         resolved = await identities.resolve(connection, event.store_id, event.who, now, previous)
         if resolved is None:
@@ -60,18 +76,32 @@ async def route(
         customer_id = resolved.customer_id
         if resolved.merged:
             owed += await _rejoin(connection, event, resolved, now, read)
-    applying = Applying(connection, event, customer_id, now, sales)
+    applying = Applying(connection, event, customer_id, now, sales, terms.plans)
     for fact in understood:
-        for derived in await applying.apply(fact):
+        for derived in await apply(applying, fact):
             owed += await _enrol(connection, event, derived, now, read)
+            if isinstance(derived.fact, OrderPlaced) and PURCHASE in terms.ending:
+                bought = derived.model_copy(update={"fact": EventHeard(at=derived.fact.at, name=PURCHASE)})
+                owed += await _enrol(connection, event, bought, now, read)
+    if mentioned and name is not None and customer_id is not None:
+        for heard in await happenings.heard(connection, event, name, customer_id, terms.plans.values()):
+            if heard.meets or (heard.name in terms.ending and heard.name != PURCHASE):
+                owed += await _enrol(connection, event, Derived(customer_id=customer_id, fact=heard), now, read)
     return owed
 
 
 async def _terms(connection: AsyncConnection, store_id: str) -> Terms:
     query = select(stores.c.currency, stores.c.timezone).where(stores.c.store_id == store_id)
-    store = (await connection.execute(query)).one_or_none()
+    # A new plan waits for the batches that still begin runs with the old one, so that whoever moves runs finds them.
+    store = (await connection.execute(query.with_for_update(read=True))).one_or_none()
     settled = {} if store is None else {"currency": store.currency, "timezone": store.timezone}
-    return Terms(**settled, plans=await plans.current(connection, store_id))
+    known = await plans.current(connection, store_id)
+    follow_ups = [offer.plan for offer in known.values() if isinstance(offer.plan, FollowUpPlan)]
+    if not follow_ups:
+        return Terms(**settled, plans=known)
+    ending = await plans.exits_ever(connection, store_id)
+    mentioned = ending.union(*(plan.mentions for plan in follow_ups))
+    return Terms(**settled, plans=known, mentioned=mentioned, ending=ending)
 
 
 def _names_two(event: Event) -> bool:
@@ -138,14 +168,19 @@ async def _rejoin(
     for run in state.open_runs:
         if run.run_id in over:
             continue
-        key = (run.journey, run.product_id)
+        key = enrolment.place(run)
         if key in kept:
             owed.append(EndRun(run_id=run.run_id, workflow_id=run.workflow_id, outcome=Outcome.MERGED))
             continue
         kept[key] = run
         if run.run_id in resolved.moved_runs:
             owed.append(JoinRun(run_id=run.run_id, workflow_id=run.workflow_id, customer_id=customer_id))
-    return await runs.write_down(connection, event.store_id, owed, now)
+    commands = await runs.write_down(connection, event.store_id, owed, now)
+    # Together they may have looked at a product often enough.
+    plan = state.plan("browse-abandonment", BrowseAbandonmentPlan)
+    for shown_now in await interest.shown(connection, event.store_id, customer_id, plan):
+        commands += await _enrol(connection, event, Derived(customer_id=customer_id, fact=shown_now), now, read)
+    return commands
 
 
 def _already_bought(state: Snapshot) -> list[SignalRun | EndRun | JoinRun]:
@@ -153,4 +188,5 @@ def _already_bought(state: Snapshot) -> list[SignalRun | EndRun | JoinRun]:
     if state.last_order_at is None:
         return []
     order: Fact = OrderPlaced(at=state.last_order_at, order_id="of the joined identity", currency="XXX")
-    return [c for c in enrolment.commands(order, state) if isinstance(c, SignalRun) and c.ends is not None]
+    bought = [*enrolment.commands(order, state), *enrolment.commands(EventHeard(at=order.at, name=PURCHASE), state)]
+    return [command for command in bought if isinstance(command, SignalRun) and command.ends is not None]

@@ -9,6 +9,7 @@ from sqlalchemy import ScalarSelect, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from adapters.postgres import pauses
 from adapters.postgres.tables import messages, runs
 from domain.commands import Command, EndRun, NewRun, RestartRun, SignalRun, StartRun
 from domain.delivery import Result
@@ -29,7 +30,7 @@ async def open_runs(connection: AsyncConnection, store_id: str, customer_id: UUI
     query = (
         select(runs, sent.label("sent"))
         .where(runs.c.store_id == store_id, runs.c.customer_id == customer_id)
-        .where(runs.c.ended_at.is_(None), runs.c.expires_at > now)
+        .where(runs.c.ended_at.is_(None), runs.c.expires_at + pauses.prolonged(now) > now)
         .order_by(runs.c.begun_at, runs.c.run_id)
     )
     return [RunState.model_validate(row, from_attributes=True) for row in (await connection.execute(query)).all()]
@@ -59,6 +60,12 @@ async def write_down(
                 await end(connection, store_id, run_id, outcome, "another identity has a run of its own", now)
         owed.append(command)
     return owed
+
+
+async def exits(connection: AsyncConnection, store_id: str, run_id: UUID) -> Sequence[str]:
+    """Return the events that end a run by the word of the plan it has."""
+    query = select(runs.c.exits).where(runs.c.store_id == store_id, runs.c.run_id == run_id)
+    return await connection.scalar(query) or ()
 
 
 async def end(

@@ -31,8 +31,9 @@ class NewKey(Value):
 
 
 class Access(Value):
-    """What a valid key opens: one store, and the currency that its amounts are in."""
+    """What a valid key opens: one store, and the currency that its amounts are in; and which key it is."""
 
+    key_id: UUID
     store_id: str
     kind: Kind
     currency: str
@@ -98,7 +99,7 @@ class KeyStore:
         if known is not None and until > time.monotonic():
             return known
         query = (
-            select(keys.c.hash, keys.c.store_id, keys.c.kind, stores.c.currency)
+            select(keys.c.hash, keys.c.key_id, keys.c.store_id, keys.c.kind, stores.c.currency)
             .join(stores, stores.c.store_id == keys.c.store_id)
             .where(keys.c.hash == digest, keys.c.revoked_at.is_(None))
         )
@@ -110,7 +111,7 @@ class KeyStore:
         if row is None or not hmac.compare_digest(row.hash, digest):
             self._known.pop(digest, None)
             raise NotAuthorised
-        access = Access(store_id=row.store_id, kind=row.kind, currency=row.currency)
+        access = Access(key_id=row.key_id, store_id=row.store_id, kind=row.kind, currency=row.currency)
         if len(self._known) >= _MAX_REMEMBERED:
             self._known.clear()
         self._known[digest] = (access, time.monotonic() + self._remember)

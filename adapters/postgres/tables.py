@@ -170,6 +170,9 @@ products = Table(
     Column("url", Text),
     Column("image_url", Text),
     Column("price_minor", BigInteger),
+    # once the back office has told a price: the one before, in the same currency, and when this one came
+    Column("price_was_minor", BigInteger),
+    _time("price_since", nullable=True),
     Column("currency", Text),
     Column("stock", BigInteger),
     Column("withdrawn", Boolean, nullable=False, server_default="false"),
@@ -188,6 +191,7 @@ views = Table(
     Column("product_id", Text, nullable=False),
     Column("category", Text),
     Column("price_minor", BigInteger),
+    Column("currency", Text),
     Column("duration_s", Integer),
     _time("at"),
     PrimaryKeyConstraint("store_id", "view_id"),
@@ -219,12 +223,18 @@ watchlist = Table(
     Column("target_price_minor", BigInteger),
     Column("price_when_watched_minor", BigInteger),
     Column("drop_percent", Integer),
+    Column("currency", Text),
     Column("notify_on_price_drop", Boolean, nullable=False),
     Column("notify_on_restock", Boolean, nullable=False),
     _time("changed_at"),
     Column("active", Boolean, nullable=False),
     PrimaryKeyConstraint("store_id", "customer_id", "product_id"),
 )
+
+Index(
+    "ix_watchlist_product", watchlist.c.store_id, watchlist.c.product_id, watchlist.c.customer_id,
+    postgresql_where=text("active and notify_on_price_drop"),
+)  # fmt: skip
 
 consents = Table(
     "consents",
@@ -278,6 +288,8 @@ runs = Table(
     Column("product_id", Text),
     Column("order_id", Text),
     Column("plan_version", Integer, nullable=False),
+    # the plan that it has now, if that is no version of the store's: it kept its steps and took new waits
+    Column("plan", JSONB),
     _time("since"),
     _time("begun_at"),
     _time("expires_at"),

@@ -7,10 +7,11 @@ from uuid import UUID
 from sqlalchemy import Row, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from adapters.postgres import interest, watchers
 from adapters.postgres.tables import carts, consents, messages, orders, pauses, products, runs, suppressions
 from domain.cart import Cart
 from domain.consent import ConsentRecord, allows
-from domain.delivery import CartQuiet, InStock, OrderStands, Result, Slot
+from domain.delivery import CartQuiet, InStock, OrderStands, PriceLow, Result, Slot, Undecided
 from domain.gate import Truth
 from domain.operations import OnResume, Pause
 from domain.runs import Outcome
@@ -65,6 +66,13 @@ async def truth(connection: AsyncConnection, slot: Slot, customer: Row[Any]) -> 
                     select(orders.c.status).where(orders.c.store_id == store_id, orders.c.order_id == order_id)
                 )
                 seen["order_stands"] = status == "placed"
+            case Undecided(product_id=product_id):
+                seen |= await _cart_truth(connection, store_id, customer_id)
+                seen |= await _stock_truth(connection, store_id, product_id)
+                seen["viewed_at"] = await interest.last_look(connection, store_id, customer_id, product_id)
+            case PriceLow(product_id=product_id, percent=percent):
+                seen |= await _stock_truth(connection, store_id, product_id)
+                seen |= await _price_truth(connection, store_id, customer_id, product_id, percent)
     return Truth(**seen)
 
 
@@ -81,6 +89,13 @@ async def _stock_truth(connection: AsyncConnection, store_id: str, product_id: s
     )
     row = (await connection.execute(query)).one_or_none()
     return {} if row is None else {"stock": row.stock, "withdrawn": row.withdrawn}
+
+
+async def _price_truth(
+    connection: AsyncConnection, store_id: str, customer_id: UUID, product_id: str, percent: int
+) -> dict[str, Any]:
+    row = await watchers.wanted(connection, store_id, customer_id, product_id, percent)
+    return {} if row is None else {"price_minor": row.price_minor, "wanted_minor": row.wanted_minor}
 
 
 async def _pauses(connection: AsyncConnection, slot: Slot) -> tuple[Pause, ...]:

@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Row, and_, delete, exists, func, insert, l
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from adapters.postgres import pauses
 from adapters.postgres import runs as run_rows
 from adapters.postgres.tables import orders, products, runs, waitlist
 from domain.facts import ProductWithdrawn, StockReleased
@@ -135,6 +136,9 @@ class PostgresWaitlist:
     async def next_wave(self, store_id: str, product_id: str, ratio: float, now: datetime) -> Wave:
         about = _about(store_id, product_id)
         async with self._engine.begin() as connection:
+            if await pauses.open_since(connection, store_id, "back-in-stock") is not None:
+                # Stock would be promised to everyone before anybody is told. The resume begins the waves again.
+                return Wave(workflow_ids=(), waiting=await waiting(connection, store_id, product_id))
             product = (
                 await connection.execute(
                     select(products.c.stock, products.c.withdrawn).where(
@@ -174,6 +178,7 @@ class PostgresWaitlist:
             await connection.execute(choose.values(chosen_at=now))
         under_way = and_(
             runs.c.store_id == waitlist.c.store_id,
+            runs.c.journey == "back-in-stock",
             runs.c.product_id == waitlist.c.product_id,
             runs.c.customer_id == waitlist.c.customer_id,
             runs.c.ended_at.is_(None),

@@ -3,7 +3,8 @@
 A variable without a value is left out, so that a template has to say what stands there instead
 (`{{ first_name | default: "there" }}`, or an `if` around it). Always there: `store.name`, `store.url`, `subject`
 (in the body), the lists, `currency`, `locale`, `transactional` and `pixel_url`. `unsubscribe_url` and
-`preferences_url` are there in marketing messages only. Prices are in minor units, for the `money` filter.
+`preferences_url` are there in marketing messages only. Prices are in minor units, for the `money` filter;
+`product.old_price` is there in price alerts only, if the customer saw a higher price before.
 """
 
 import re
@@ -107,6 +108,7 @@ def _product(product: Product, home: str | None) -> dict[str, object]:
         "url": product.url,
         "image_url": web_url(product.image_url, home or ""),
         "price": product.price_minor,
+        "old_price": product.old_price_minor,
         "currency": product.currency,
         "stock": product.stock,
     }

@@ -16,7 +16,7 @@ from domain.delivery import Result
 from domain.plans import PLANS
 from domain.runs import Outcome
 
-ENDED_BY_ORDERS = ("welcome", "cart-recovery", "win-back")
+ENDED_BY_ORDERS = ("welcome", "cart-recovery", "win-back", "browse-abandonment")
 """The journeys in which any order means that nothing more is sent."""
 _LEFT_US = (Result.SENT, Result.UNKNOWN, Result.BOUNCED, "sending")
 
@@ -173,7 +173,7 @@ def table(report: Report) -> Table:
     drawn = Table(title=f"{report.events.total()} events in, {report.unrouted} to be routed", title_justify="left")
     for heading in ("journey", "running", "ended", "messages sent", "not sent"):
         drawn.add_column(heading, justify="right" if heading in ("running", "messages sent") else "left")
-    for journey in PLANS:
+    for journey in dict.fromkeys([*PLANS, *sorted(report.runs)]):
         outcomes, states = report.runs.get(journey, Counter()), report.messages.get(journey, Counter())
         drawn.add_row(
             journey,

@@ -33,6 +33,10 @@ CARTS_NEVER_BOUGHT = 0.25
 """Share of the customers who fill another cart after their last order, for good."""
 SOLD_OUT, RESTOCKED, REQUESTS_EACH = 8, 6, 5
 """How many products sell out, how many of them come back, and how many customers ask for each."""
+UNDECIDED, LOOKS = 25, 3
+"""How many customers look at one product again and again, and how often."""
+REDUCED, WATCHERS_EACH, REDUCTION = 3, 6, Decimal("0.75")
+"""How many products become cheaper, how many customers watch each, and what is left of the price."""
 
 FIRST_NAMES = ("Amara", "Ben", "Chloe", "Elif", "Femi", "Grace", "Hugo", "Ines", "Kavya", "Liam", "Mia", "Noah", "Zoe")
 
@@ -86,6 +90,8 @@ class _Shop:
         for note in self._notes:
             self._give_back(note)
         self._sell_out(list(by_customer))
+        self._look_again_and_again([orders[-1] for orders in by_customer.values()])
+        self._reduce(list(by_customer))
         # Sorting is stable: what happens at the same moment stays in the order in which it was written down.
         events = sorted(self._happened, key=lambda event: event.at_day)
         return [
@@ -174,6 +180,30 @@ class _Shop:
                 self._track(asked, {"userId": customer}, "Back In Stock Requested", _product(self._goods[product]))
             if number < RESTOCKED:
                 self._stock(gone + self._random.uniform(10, 16), product, self._random.randint(1, 12))
+
+    def _look_again_and_again(self, last_orders: list[Invoice]) -> None:
+        """Come back days after the last order to look at something, a few times within hours, and leave without it."""
+        for last in self._random.sample(last_orders, UNDECIDED):
+            at = self._day(last.at) + self._random.uniform(1, 6)
+            product = self._goods[self._random.choice(sorted(self._goods))]
+            for look in range(LOOKS):
+                self._view(at + look * 2 * HOUR, {"userId": last.customer}, product)
+
+    def _reduce(self, customers: list[str]) -> None:
+        """Make some goods cheaper that customers watch; half of them have named a target price."""
+        sales = Counter(row.product for order in self._orders for row in order.goods)
+        for number, (product, _) in enumerate(sales.most_common(SOLD_OUT + REDUCED)[SOLD_OUT:]):
+            listed = _product(self._goods[product]) | {"currency": CURRENCY}
+            del listed["quantity"]
+            reduced = str((self._goods[product].price * REDUCTION).quantize(Decimal("0.01")))
+            cut = self._last_day * (0.5 + 0.1 * number)
+            for watcher, customer in enumerate(
+                self._random.sample([c for c in customers if self._known_since(c) < cut - 5], WATCHERS_EACH)
+            ):
+                target = {"target_price": reduced} if watcher % 2 else {}
+                at = cut - self._random.uniform(1, 4)
+                self._track(at, {"userId": customer}, "Product Added to Wishlist", listed | target)
+            self._track(cut, {}, "Product Updated", listed | {"price": reduced})
 
     def _stock(self, at: float, product: str, units: int) -> None:
         """Report a product's stock, as the shop's own back office would."""

@@ -9,6 +9,8 @@ from domain.facts import (
     AnyFact,
     ConsentChanged,
     Line,
+    PriceDropped,
+    PriceRose,
     ProductChanged,
     ProductUnwatched,
     ProductViewed,
@@ -62,9 +64,8 @@ def viewed(report: Report) -> Iterator[AnyFact]:
     yield from seen(fields, report)
     if (product := product_id(fields)) is not None:
         told = _described(fields, report.currency)
-        yield ProductViewed(
-            at=report.at, product_id=product, category=told["category"], price_minor=told["price_minor"]
-        )
+        priced = {"price_minor": told["price_minor"], "currency": _of(report.currency, told["price_minor"])}
+        yield ProductViewed(at=report.at, product_id=product, category=told["category"], **priced)
 
 
 def clicked(report: Report) -> Iterator[AnyFact]:
@@ -97,10 +98,15 @@ def watched(report: Report) -> Iterator[AnyFact]:
     yield from seen(fields, report)
     if (product := product_id(fields)) is not None:
         on_price_drop, on_restock = fields.flag("notify_on_price_drop"), fields.flag("notify_on_restock")
+        target, price = fields.money(report.currency, "target_price"), fields.money(report.currency, *_PRICES)
+        percent = fields.number("drop_percent", "price_drop_percent", "percentage", "percent")
         yield ProductWatched(
             at=report.at,
             product_id=product,
-            target_price_minor=fields.money(report.currency, "target_price"),
+            target_price_minor=target,
+            drop_percent=int(percent) if percent is not None and 1 <= percent < 100 else None,
+            price_minor=price,
+            currency=_of(report.currency, target, price),
             notify_on_price_drop=on_price_drop is not False,
             notify_on_restock=on_restock is True,
         )
@@ -110,6 +116,18 @@ def unwatched(report: Report) -> Iterator[AnyFact]:
     """Product Removed from Wishlist."""
     if (product := product_id(product_of(report.properties))) is not None:
         yield ProductUnwatched(at=report.at, product_id=product)
+
+
+def price_fell(report: Report) -> Iterator[AnyFact]:
+    """Watched Price Fell: counts only from ourselves."""
+    if (product := _of_our_own(report)) is not None:
+        yield PriceDropped(at=report.at, product_id=product)
+
+
+def price_rose(report: Report) -> Iterator[AnyFact]:
+    """Watched Price Rose: counts only from ourselves."""
+    if (product := _of_our_own(report)) is not None:
+        yield PriceRose(at=report.at, product_id=product)
 
 
 def updated(report: Report) -> Iterator[AnyFact]:
@@ -148,6 +166,15 @@ def _told(report: Report, stock: int | None = None, withdrawn: bool | None = Non
     )
 
 
+def _of_our_own(report: Report) -> str | None:
+    """Read the product of an event that nobody outside can have sent: only we know customers by our own ids."""
+    return None if report.event.who.customer_id is None else product_id(report.properties)
+
+
+def _of(currency: str, *amounts: int | None) -> str | None:
+    return currency if any(amount is not None for amount in amounts) else None
+
+
 def _stock(fields: Fields) -> int | None:
     """Read how many units can be sold; a bare "in stock" means at least one."""
     available = fields.flag("in_stock", "available", "availability", "is_available")
@@ -178,6 +205,8 @@ DECODERS = {
     "Back In Stock Requested": stock_requested,
     "Product Added to Wishlist": watched,
     "Product Removed from Wishlist": unwatched,
+    "Watched Price Fell": price_fell,
+    "Watched Price Rose": price_rose,
     "Product Updated": updated,
     "Product Restocked": restocked,
     "Product Out of Stock": out_of_stock,

@@ -17,6 +17,9 @@ class BackInStockPlan(Plan):
         wave_interval: Pause between two waves; stock is read again before each.
     """
 
+    by_time = False
+
+    gap: Wait = timedelta(minutes=15)
     patience: Wait = timedelta(days=180)
     wave_ratio: float = Field(default=3.0, gt=0, le=1_000)
     wave_interval: Wait = timedelta(minutes=10)

@@ -1,7 +1,7 @@
 """What every plan has: steps, and the waits between them."""
 
 from datetime import timedelta
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -45,6 +45,8 @@ class Plan(Value):
     """
 
     model_config = ConfigDict(extra="forbid")
+    by_time: ClassVar[bool] = True
+    """False: the first step waits for an event, and `before_first` only says how long at most."""
 
     enabled: bool = True
     steps: tuple[Step, ...] = Field(min_length=1, max_length=20)
@@ -62,6 +64,10 @@ class Plan(Value):
     def before_first(self) -> timedelta:
         """How long the journey itself waits before its first slot."""
         return timedelta(0)
+
+    def step(self, name: str) -> Step | None:
+        """Return a step by its name."""
+        return next((step for step in self.steps if step.name == name), None)
 
     @property
     def ending_events(self) -> tuple[str, ...]:

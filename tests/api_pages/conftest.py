@@ -12,6 +12,8 @@ from adapters.postgres.engine import create_engine
 from adapters.postgres.ingest import EventStore
 from adapters.postgres.stores import KeyStore
 from adapters.settings import Settings
+from adapters.temporal.client import connect
+from adapters.temporal.operator import RunOperator
 from api.pages import router
 from api.services import Services
 from domain.ports import Clock
@@ -28,7 +30,8 @@ async def mail(engine: AsyncEngine) -> Mail:
 @pytest.fixture
 async def services(settings: Settings, engine: AsyncEngine, mail: Mail, clock: Clock) -> AsyncIterator[Services]:
     store = EventStore(engine)
-    yield Services(settings, engine, store, KeyStore(engine, clock), mail.signer, clock)
+    operator = RunOperator(engine, connect, clock)
+    yield Services(settings, engine, store, KeyStore(engine, clock), mail.signer, clock, operator)
     await store.close()
 
 

@@ -11,7 +11,8 @@ import psycopg
 import pytest
 
 from cli.main import app
-from domain.plans import CartRecoveryPlan
+from domain.plans import PLANS, CartRecoveryPlan
+from tests.follow_ups import EXAMPLES, FOLLOW_UPS
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -55,6 +56,21 @@ def state(database: str, event_id: UUID) -> tuple[str, int]:
         row = connection.execute("select state, attempts from events where id = %s", [event_id]).fetchone()
     assert row is not None
     return row[0], row[1]
+
+
+@pytest.mark.parametrize("journey", EXAMPLES)
+def test_a_documented_follow_up_can_be_set_and_is_listed_beside_the_others(run: Run, store: Any, journey: str) -> None:
+    """From its file; and what is shown can be set again."""
+    file = FOLLOW_UPS / f"{journey.removeprefix('follow-up/')}.json"
+    code, _, err = run("plan", "show", journey, "--store", store.store_id)
+    assert (code, f"has no {journey}" in err) == (1, True)
+
+    assert run("plan", "set", journey, f"@{file}", "--store", store.store_id)[1].endswith("version 1\n")
+    shown = run("plan", "show", journey, "--store", store.store_id)[1]
+    assert run("plan", "set", journey, shown, "--store", store.store_id)[1].endswith("version 2\n")
+    listed = json.loads(run("plan", "show", "--store", store.store_id)[1])
+    assert listed[journey] == {"version": 2, "plan": json.loads(shown)}
+    assert list(listed)[: len(PLANS)] == list(PLANS)
 
 
 def test_a_plan_that_was_shown_can_be_set_again(run: Run, store: Any, tmp_path: Path) -> None:

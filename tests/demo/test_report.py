@@ -164,10 +164,11 @@ def shown(**changes: Any) -> Report:
     return Report(**whole | changes)
 
 
-def test_nothing_is_missing_when_all_five_journeys_have_sent() -> None:
+def test_nothing_is_missing_when_all_journeys_have_sent() -> None:
     """The last line is the one that the README shows."""
     assert missing(shown(), 0) == []
-    assert summary(shown(), 0) == "demo: 10 events, 15 runs, 15 messages sent, 0 after a purchase"
+    ran = 3 * len(PLANS)
+    assert summary(shown(), 0) == f"demo: 10 events, {ran} runs, {ran} messages sent, 0 after a purchase"
 
 
 @pytest.mark.parametrize("journey", PLANS)
@@ -194,4 +195,5 @@ def test_the_table_has_a_row_for_each_journey_with_outcomes_and_deliveries() -> 
     assert all(journey in text for journey in PLANS)
     assert "completed 2, converted 1" in text
     assert "no_consent 1" in text
-    assert line(shown()) == "10 events in, 0 to be routed | 15 runs, 0 running | 15 messages sent"
+    ran = 3 * len(PLANS)
+    assert line(shown()) == f"10 events in, 0 to be routed | {ran} runs, 0 running | {ran} messages sent"

@@ -20,6 +20,8 @@ from domain.facts import (
     OrderPlaced,
     OrderRefunded,
     OrderUpdated,
+    PriceDropped,
+    PriceRose,
     ProductChanged,
     ProductUnwatched,
     ProductViewed,
@@ -262,7 +264,8 @@ def test_a_view_tells_of_the_product_too():
          "url": "https://shop.example/mug", "image_url": "//cdn.shop.example/blue mug.jpg"},
     )  # fmt: skip
 
-    assert one(ProductViewed, told) == ProductViewed(at=told[0].at, product_id="mug", category="Mugs", price_minor=1899)
+    seen = {"product_id": "mug", "category": "Mugs", "price_minor": 1899, "currency": "EUR"}
+    assert one(ProductViewed, told) == ProductViewed(at=told[0].at, **seen)
     product = one(ProductChanged, told)
     assert (product.seen, product.price_minor, product.currency, product.stock) == (True, 1899, "EUR", None)
     assert product.image_url == "https://cdn.shop.example/blue%20mug.jpg"
@@ -370,6 +373,37 @@ def test_asking_for_the_alert_is_the_consent_to_it():
     assert [type(fact) for fact in told] == [ProfileChanged, ConsentChanged, StockRequested]
     consent = one(ConsentChanged, told)
     assert (consent.topic, consent.granted, consent.source) == (Topic.BACK_IN_STOCK, True, "back_in_stock_request")
+
+
+@pytest.mark.parametrize(
+    ("said", "percent"),
+    [({"drop_percent": 20}, 20), ({"percentage": "15"}, 15), ({"percent": 2.9}, 2), ({}, None)]
+    + [({"drop_percent": absurd}, None) for absurd in (0, -5, 100, 1e30, "half", None)],
+)
+def test_a_watched_product_may_have_a_percentage_instead(said, percent):
+    """From 1 to 99; anything else is not said."""
+    watched = one(ProductWatched, tracked("Product Added to Wishlist", {"product_id": "mug"} | said))
+
+    assert (watched.drop_percent, watched.currency) == (percent, None)
+
+
+def test_what_the_customer_saw_a_product_cost_is_kept_with_its_currency():
+    """At a look and at a wish; without an amount there is no currency."""
+    told = {"product_id": "mug", "price": "20.00", "currency": "EUR"}
+    seen = one(ProductViewed, tracked("Product Viewed", told))
+    watched = one(ProductWatched, tracked("Product Added to Wishlist", told))
+
+    assert (seen.price_minor, seen.currency) == (watched.price_minor, watched.currency) == (2000, "EUR")
+    assert one(ProductViewed, tracked("Product Viewed", {"product_id": "mug"})).currency is None
+
+
+@pytest.mark.parametrize(("name", "fact"), [("Watched Price Fell", PriceDropped), ("Watched Price Rose", PriceRose)])
+def test_a_customer_is_told_of_a_price_by_ourselves_only(name, fact):
+    """Only we name customers by our own id; the same event from outside means nothing."""
+    ours = event(name, properties={"product_id": "mug"}, who=Who(customer_id=UUID(int=1)))
+
+    assert facts(ours) == [fact(at=ours.at, product_id="mug")]
+    assert tracked(name, {"product_id": "mug"}) == []
 
 
 def test_a_watched_product_has_a_target_price():

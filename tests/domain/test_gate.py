@@ -3,10 +3,10 @@
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from domain.delivery import CartQuiet, InStock, OrderStands, Result, Slot
+from domain.delivery import CartQuiet, InStock, OrderStands, PriceLow, Result, Slot, Undecided
 from domain.facts import Topic
 from domain.gate import Truth, decide
 from domain.plans import Step
@@ -20,6 +20,8 @@ conditions = st.one_of(
     st.builds(CartQuiet, quiet=spans),
     st.just(InStock(product_id="mug")),
     st.just(OrderStands(order_id="A-1")),
+    st.builds(Undecided, product_id=st.just("mug"), quiet=spans),
+    st.just(PriceLow(product_id="mug", percent=5)),
 )
 slots = st.builds(
     Slot,
@@ -52,6 +54,9 @@ truths = st.builds(
     stock=st.none() | st.integers(-1, 2),
     withdrawn=st.booleans(),
     order_stands=st.booleans(),
+    viewed_at=st.none() | around_now,
+    price_minor=st.none() | st.integers(1, 3),
+    wanted_minor=st.none() | st.integers(1, 3),
 )
 
 
@@ -112,6 +117,17 @@ def test_every_condition_of_the_slot_holds_when_it_is_sent(slot, truth):
                     assert not truth.withdrawn
                 case OrderStands():
                     assert truth.order_stands
+                case Undecided(quiet=quiet):
+                    assert truth.cart_lines == 0
+                    assert not truth.withdrawn
+                    assert truth.stock is None or truth.stock > 0
+                    assert truth.viewed_at is None or truth.viewed_at + quiet <= NOW
+                case PriceLow():
+                    assert truth.price_minor is not None
+                    assert truth.wanted_minor is not None
+                    assert truth.price_minor <= truth.wanted_minor
+                    assert not truth.withdrawn
+                    assert truth.stock is None or truth.stock > 0
 
 
 @given(slots, truths)
@@ -133,7 +149,12 @@ def test_the_reason_is_given_and_names_no_person(slot, truth):
 @given(slots)
 def test_a_message_that_is_allowed_and_true_is_sent(slot):
     """The gate is not simply shut."""
-    truth = Truth(address="ann@shop.example", consented=True, cart_lines=1, stock=1)
+    about = {type(condition) for condition in slot.requires}
+    assume(not {CartQuiet, Undecided} <= about)
+    cart = 0 if Undecided in about else 1
+    truth = Truth(
+        address="ann@shop.example", consented=True, cart_lines=cart, stock=1, price_minor=900, wanted_minor=900
+    )
 
     assert sends(slot, truth)
 

@@ -46,6 +46,8 @@ def test_a_plan_survives_json(journey, chosen):
         ("post-purchase", [timedelta(days=days) for days in (0, 3, 7, 14)]),
         ("win-back", [timedelta(days=days) for days in (0, 7, 14)]),
         ("back-in-stock", [timedelta(0), timedelta(hours=24)]),
+        ("browse-abandonment", [timedelta(0), timedelta(days=1)]),
+        ("price-drop", [timedelta(0)]),
     ],
 )
 def test_the_default_plans_are_those_of_the_design(journey, moments):
@@ -56,7 +58,7 @@ def test_the_default_plans_are_those_of_the_design(journey, moments):
 
 
 def test_the_entry_waits_are_those_of_the_design():
-    """One hour of quiet, 90 days of silence, 180 days of patience."""
+    """One hour of quiet for a cart and two for a product, 90 days of silence, 180 days of patience."""
     before = {journey: validated(journey, {}).before_first for journey in JOURNEYS}
 
     assert before == {
@@ -65,6 +67,8 @@ def test_the_entry_waits_are_those_of_the_design():
         "post-purchase": timedelta(0),
         "win-back": timedelta(days=90),
         "back-in-stock": timedelta(days=180),
+        "browse-abandonment": timedelta(hours=2),
+        "price-drop": timedelta(0),
     }
 
 

@@ -1,124 +1,137 @@
 """What each journey leaves in Temporal: bounded by the action budget, and replayable by every later version (G6)."""
 
-import os
-import re
-from collections.abc import Awaitable, Callable
+import shutil
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from temporalio.api.enums.v1 import EventType
-from temporalio.client import WorkflowHistory
-from temporalio.worker import Replayer
 
-from adapters.temporal.plugin import journeys_plugin
+from domain.errors import OperationRefused
+from rehearsal.costs import actions, cost, walked
+from rehearsal.histories import Histories, read
+from rehearsal.passages import PASSAGES
 from testing import TimeSkippingShop
-from workflows.registry import WORKFLOWS
+from tests.workflows.hasty_welcome import HastyWelcome, PatchedWelcome
+from workflows.registry import JOURNEYS
 
-HISTORIES = Path(__file__).parent / "histories"
+FOLDER = Path(__file__).parent / "histories"
+KEPT = Histories(FOLDER)
+FILES = sorted(FOLDER.glob("*/*.json"))
 MUG = {"product_id": "mug", "name": "Blue mug", "price": 12.5, "quantity": 1, "currency": "EUR"}
 
-# What Temporal bills, as history events (docs.temporal.io/evaluate/cloud/actions); a signal that comes with the
-# start is part of it.
-ACTIONS = {
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED,
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED,
-    EventType.EVENT_TYPE_TIMER_STARTED,
-    EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED,
-    EventType.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES,
-    EventType.EVENT_TYPE_MARKER_RECORDED,
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW,
-}
+
+def of(file: Path) -> str:
+    return f"{file.parent.name}-{file.stem}"
 
 
-async def _cart_recovery(shop: TimeSkippingShop) -> None:
-    await shop.subscriber()
-    await shop.track("Product Added", **MUG)
-    for hours in (1, 23, 25):
-        await shop.skip(hours=hours, minutes=1)
+def test_every_journey_has_a_passage_a_history_and_its_commands() -> None:
+    """A journey without them could break its running customers unseen: `journeys history record NAME`."""
+    names = {journey.name for journey in JOURNEYS}
+
+    assert set(PASSAGES) == names
+    assert [name for name in sorted(names) if not KEPT.of(name) or not KEPT.baseline(name).exists()] == []
+    assert {file.parent.name for file in FILES} == names
 
 
-async def _welcome(shop: TimeSkippingShop) -> None:
-    await shop.identify(email="ada@example.com")
-    await shop.track("Newsletter Subscribed")
-    for _ in range(2):
-        await shop.skip(days=2, minutes=1)
+@pytest.mark.parametrize("journey", PASSAGES)
+async def test_a_full_passage_stays_within_its_action_budget(shop: TimeSkippingShop, journey: str) -> None:
+    """Actions are what a user pays for: at most 8 for three messages (design, Cost)."""
+    measured = await cost(shop, PASSAGES[journey])
+
+    assert measured.messages == PASSAGES[journey].messages
+    assert measured.actions <= measured.budget
+    assert measured.budget <= 8 or measured.messages > 3
 
 
-async def _post_purchase(shop: TimeSkippingShop) -> None:
-    await shop.subscriber()
-    await shop.track("Order Completed", order_id="o-1", total=12.5, products=[MUG])
-    for days in (3, 4, 7):
-        await shop.skip(days=days, minutes=1)
+@pytest.mark.parametrize("journey", PASSAGES)
+async def test_a_passage_does_what_was_recorded(shop: TimeSkippingShop, journey: str) -> None:
+    """Whoever changes what a journey tells Temporal learns of the rule before its customers do."""
+    problem = KEPT.compared(journey, await walked(shop, PASSAGES[journey]))
+
+    assert problem is None, problem
 
 
-async def _win_back(shop: TimeSkippingShop) -> None:
-    await shop.subscriber()
-    await shop.track("Order Completed", order_id="o-1", total=12.5, products=[MUG])
-    for days in (90, 7, 7):
-        await shop.skip(days=days, minutes=1)
+@pytest.mark.parametrize("file", FILES, ids=of)
+async def test_a_recorded_history_replays(file: Path) -> None:
+    """One history of each released version, with the code of now."""
+    problem = await KEPT.replayed(file)
+
+    assert problem is None, problem
 
 
-async def _back_in_stock(shop: TimeSkippingShop) -> None:
-    await shop.subscriber()
-    await shop.track("Back In Stock Requested", product_id="mug")
-    await shop.track("Product Updated", "backend", product_id="mug", stock=5)
-    await shop.until_said(1)
-    await shop.skip(days=1, minutes=1)
-
-
-# Journey, its full passage, its messages, and the actions that it may cost: 8 for three messages with an exit
-# (design, Cost); one more message costs one timer and one activity.
-PASSAGES: list[tuple[str, Callable[[TimeSkippingShop], Awaitable[None]], int, int]] = [
-    ("cart-recovery", _cart_recovery, 3, 8),
-    ("welcome", _welcome, 3, 8),
-    ("post-purchase", _post_purchase, 4, 10),
-    ("win-back", _win_back, 3, 8),
-    ("back-in-stock", _back_in_stock, 2, 8),
-]
-
-
-def actions(history: WorkflowHistory) -> int:
-    """Count what Temporal bills for a history."""
-    return sum(event.event_type in ACTIONS for event in history.events)
-
-
-@pytest.mark.parametrize(("journey", "passage", "messages", "budget"), PASSAGES, ids=[p[0] for p in PASSAGES])
-async def test_a_full_passage_stays_within_its_action_budget(
-    shop: TimeSkippingShop,
-    journey: str,
-    passage: Callable[[TimeSkippingShop], Awaitable[None]],
-    messages: int,
-    budget: int,
-) -> None:
-    """Actions are what a user pays for; with RECORD_HISTORIES=1 the history is kept for replays."""
-    await passage(shop)
-    await shop.settled(journey)
-    history = await shop.history(journey)
-    if os.environ.get("RECORD_HISTORIES"):
-        anonymous = re.sub(r'"identity": "[^"]*"', '"identity": "worker"', history.to_json())
-        (HISTORIES / f"{journey}.json").write_text(anonymous)
-
-    assert len([event for event in history.events if event.event_type == 10]) == messages
-    assert actions(history) <= budget
-
-
-@pytest.mark.parametrize(("journey", "messages"), [(p[0], p[2]) for p in PASSAGES], ids=[p[0] for p in PASSAGES])
-async def test_a_recorded_history_replays(journey: str, messages: int) -> None:
-    """A change that breaks running journeys fails here: put it behind `workflow.patched` or release it versioned."""
-    history = WorkflowHistory.from_json(journey, (HISTORIES / f"{journey}.json").read_text())
-    await Replayer(workflows=WORKFLOWS, plugins=[journeys_plugin()]).replay_workflow(history)
-
-    assert len([event for event in history.events if event.event_type == 10]) == messages
-
-
-@pytest.mark.parametrize("journey", [p[0] for p in PASSAGES])
-async def test_every_timer_and_activity_says_what_it_is_for(journey: str) -> None:
+@pytest.mark.parametrize("file", FILES, ids=of)
+async def test_every_timer_and_activity_says_what_it_is_for(file: Path) -> None:
     """A marketer reads the history in the Temporal UI (asserted on what was recorded)."""
-    history = WorkflowHistory.from_json(journey, (HISTORIES / f"{journey}.json").read_text())
-    mute = [e.event_type for e in history.events if e.event_type in {10, 17} and not e.user_metadata.summary.data]
+    mute = [e.event_type for e in read(file).events if e.event_type in {10, 17} and not e.user_metadata.summary.data]
 
     assert mute == []
+
+
+async def test_a_change_that_breaks_running_journeys_is_told_with_the_rule_and_the_way_out() -> None:
+    """The message is all that somebody sees who has never heard of replays."""
+    problem = await Histories(FOLDER, (HastyWelcome,)).replayed(FOLDER / "welcome" / "1.json")
+
+    assert problem is not None
+    assert problem.startswith("welcome no longer replays 1.json.")
+    assert "Nondeterminism" in problem
+    assert "stack_trace" not in problem
+    assert "a running journey must be able to replay its history" in problem
+    assert "workflow.patched(" in problem
+    assert "journeys history record welcome" in problem
+
+
+async def test_the_same_change_behind_a_patch_breaks_nothing() -> None:
+    """What the message advises is true."""
+    assert await Histories(FOLDER, (PatchedWelcome,)).replayed(FOLDER / "welcome" / "1.json") is None
+
+
+async def test_a_passage_that_changed_is_told_as_a_difference() -> None:
+    """The commands before and now, as a review would show them; here another journey's stand for the change."""
+    problem = KEPT.compared("welcome", read(FOLDER / "win-back" / "1.json"))
+
+    assert problem is not None
+    assert problem.startswith("welcome no longer does what its recorded passage says.")
+    assert "--- recorded\n+++ now\n" in problem
+    assert "\n+start timer\n" in problem
+    assert "journeys history record welcome" in problem
+
+
+def test_a_journey_that_outlives_deploys_has_only_one_way_out() -> None:
+    """Its runs move to every new build, so that no old worker can finish them."""
+    problem = KEPT.compared("win-back", read(FOLDER / "welcome" / "1.json"))
+
+    assert problem is not None
+    assert "there is no other way" in problem
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A folder of histories to write to."""
+    return Path(shutil.copytree(FOLDER, tmp_path / "histories"))
+
+
+async def test_a_version_is_added_beside_the_old_ones(copy: Path) -> None:
+    """The old version has runs under way; it is never overwritten."""
+    before = (copy / "welcome" / "1.json").read_bytes()
+    added = await Histories(copy).add("welcome", read(FOLDER / "welcome" / "1.json"), passage=True)
+
+    assert added == copy / "welcome" / "2.json"
+    assert (copy / "welcome" / "1.json").read_bytes() == before
+    assert KEPT.baseline("welcome").read_text() == (copy / "welcome" / "commands.txt").read_text()
+
+
+async def test_code_that_breaks_an_old_version_cannot_record_a_new_one(shop: TimeSkippingShop, copy: Path) -> None:
+    """Recording is no way around the rule, unless nobody is under way."""
+    new = await walked(shop, PASSAGES["welcome"])
+    spoilt = (copy / "welcome" / "1.json").read_text().replace('"name": "deliver"', '"name": "dispatch"')
+    (copy / "welcome" / "1.json").write_text(spoilt)
+
+    with pytest.raises(OperationRefused, match="must be able to replay"):
+        await Histories(copy).add("welcome", new, passage=True)
+    assert len(Histories(copy).of("welcome")) == 1
+
+    await Histories(copy).add("welcome", new, passage=True, unreleased=True)
+    assert '"name": "dispatch"' not in (copy / "welcome" / "1.json").read_text()
 
 
 async def test_an_order_that_ends_a_run_costs_one_signal(shop: TimeSkippingShop) -> None:
@@ -135,7 +148,7 @@ async def test_an_order_that_ends_a_run_costs_one_signal(shop: TimeSkippingShop)
 
 async def test_a_provider_that_is_down_is_asked_again_at_the_documented_times() -> None:
     """1, 2, 4, 8, 16, 32 s, then slower, for 24 hours (requirements/3), as Temporal was told."""
-    history = WorkflowHistory.from_json("welcome", (HISTORIES / "welcome.json").read_text())
+    history = read(FOLDER / "welcome" / "1.json")
     asked = next(e for e in history.events if e.event_type == 10).activity_task_scheduled_event_attributes
     policy = asked.retry_policy
     first = policy.initial_interval.ToTimedelta()

@@ -7,10 +7,12 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from adapters.postgres import plans
 from adapters.postgres.identities import new_id
 from adapters.postgres.ingest import EventStore
 from adapters.postgres.tables import customers
 from domain.events import Event, EventType, Who
+from domain.plans import validated
 from tests.conftest import Shop, SteppedClock
 
 
@@ -58,6 +60,33 @@ async def test_an_order_is_not_acknowledged_while_its_customer_is_being_claimed(
         assert not accepted.done()
 
     assert await accepted == 1
+    await ingest.close()
+
+
+async def test_an_exit_of_a_follow_up_is_not_acknowledged_either(
+    engine: AsyncEngine, store: Shop, clock: SteppedClock
+) -> None:
+    """Its names are the store's own; those of an earlier plan still end the runs that began with it."""
+    await a_customer(engine, store, clock)
+    step = {"name": "only", "template": "t", "topic": "newsletter"}
+    for exits in (["Checked In"], ["page"]):
+        plan = validated("follow-up/mine", {"event": "x", "exits": exits, "steps": [step]})
+        await plans.put(engine, store.store_id, "follow-up/mine", plan, clock())
+    ingest = EventStore(engine)
+    calls: tuple[tuple[str | None, EventType], ...] = (("checked_in", "track"), (None, "page"), ("Page View", "track"))
+    for name, kind in calls:
+        async with engine.begin() as claim:
+            await claim.execute(select(customers).with_for_update())
+            other = event(store, clock, Who(user_id="ada"), "x")
+            assert await ingest.accept([other]) == 1
+            accepted = asyncio.create_task(ingest.accept([event(store, clock, Who(user_id="ada"), name, kind)]))
+            async with asyncio.timeout(20):
+                while not await waiting_for_a_lock(engine):
+                    await asyncio.sleep(0.01)
+
+            assert not accepted.done()
+
+        assert await accepted == 1
     await ingest.close()
 
 

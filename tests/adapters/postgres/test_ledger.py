@@ -247,6 +247,8 @@ async def test_a_slot_of_a_joined_customer_speaks_to_who_is_left(
         ("purchase", "track", True),
         ("order_refunded", "track", True),
         ("Newsletter Unsubscribed", "track", True),
+        ("add_to_cart", "track", True),  # ends browse abandonment
+        ("Cart Cleared", "track", True),
         (None, "identify", True),  # may withdraw consent
         ("Product Viewed", "track", False),
         ("Something Else", "track", False),
@@ -258,6 +260,21 @@ async def test_only_a_parked_event_that_may_forbid_the_message_holds_it(
     """An order that we failed to understand stops mail until somebody has looked; a view does not."""
     views = [mugs.event("Product Viewed", NOW, product_id="cup") for _ in range(120)]
     await accepted(engine, *views, mugs.event(name, NOW, kind=kind))
+    await mugs.write(update(events).values(state="parked", error="broken"))
+    if holds:
+        with pytest.raises(EventsPending):
+            await ledger.claim(slot, NOW)
+    else:
+        assert await claimed(ledger, slot)
+
+
+@pytest.mark.parametrize(("name", "holds"), [("Checked In", True), ("checked out", False)])
+async def test_a_parked_exit_of_the_run_holds_its_message(
+    mugs: Telling, engine: AsyncEngine, ledger: PostgresLedger, slot: Slot, name: str, holds: bool
+) -> None:
+    """A follow-up names its own exits; one that we failed to understand may be what ends it."""
+    await mugs.write(update(runs).values(exits=["checkedin"]))
+    await accepted(engine, mugs.event(name, NOW))
     await mugs.write(update(events).values(state="parked", error="broken"))
     if holds:
         with pytest.raises(EventsPending):

@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 from adapters.rendering.lint import bare, problems
 from adapters.rendering.renderer import TemplateRenderer
 from domain.message import Material, Rendered
-from domain.plans import PLANS
+from domain.plans import PLANS, Plan
 from domain.tokens import Purpose, Signer
+from tests import follow_ups
 from tests.adapters.rendering.conftest import TEMPLATES
 
 NAMES = sorted(folder.name for folder in TEMPLATES.iterdir() if not folder.name.startswith("_"))
-TRANSACTIONAL = {step.template for plan in PLANS.values() for step in plan().steps if step.transactional}
+SENT_BY: dict[str, Plan] = {journey: plan() for journey, plan in PLANS.items()} | follow_ups.PLANS
+TRANSACTIONAL = {step.template for plan in SENT_BY.values() for step in plan.steps if step.transactional}
 MAY_BE_MISSING = sorted(set(Material.model_fields) - {"message_id", "store", "email", "journey", "step", "template"})
 TRACKING = re.compile(r"https://mail\.example/track/email-click\?token=[\w-]+")
 
@@ -48,7 +50,7 @@ def looks_sensible(rendered: Rendered) -> None:
 
 def test_every_step_of_every_plan_has_a_template() -> None:
     """A journey can never reach a step that has nothing to say; and no template is left over."""
-    assert sorted({step.template for plan in PLANS.values() for step in plan().steps}) == NAMES
+    assert sorted({step.template for plan in SENT_BY.values() for step in plan.steps}) == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -61,7 +63,7 @@ def test_a_template_passes_the_lint(templates: Path, name: str) -> None:
 def test_a_sample_is_a_message_of_its_template(name: str) -> None:
     """A sample shows its own template, as the journey would send it."""
     material = sample(name)
-    step = next(s for s in PLANS[material.journey]().steps if s.template == name)
+    step = next(s for s in SENT_BY[material.journey].steps if s.template == name)
 
     assert (material.template, material.step) == (name, step.name)
     assert material.transactional == step.transactional

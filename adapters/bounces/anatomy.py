@@ -1,0 +1,200 @@
+"""Anatomy of a returned mail: what the mail server says, its fields for machines, and what it gives back of ours.
+
+A report has its parts in order (RFC 3462): words for people, `message/delivery-status` (RFC 3464) or
+`message/feedback-report` (RFC 5965), and the returned message. Older and simpler servers write one text, with the
+returned message below a line of dashes or without any; some cut parts off or label them wrong. So everything here takes
+what it finds and never fails: any bytes give an anatomy.
+"""
+
+import html
+import re
+from email import message_from_bytes, message_from_string
+from email.errors import MessageError
+from email.header import decode_header, make_header
+from email.message import Message
+from typing import Any
+
+from domain.values import Value
+
+Fields = dict[str, str]
+"""Header or report fields by their names in lower case; of several with one name the first."""
+
+_REPORTS = {"message/delivery-status", "message/global-delivery-status", "message/feedback-report"}
+_RETURNED = {"message/rfc822", "message/global", "text/rfc822-headers", "message/rfc822-headers", "message/partial"}
+_PER_RECIPIENT = {"final-recipient", "original-recipient", "action"}
+_HEADER = re.compile(r"^([A-Za-z][A-Za-z0-9-]*) ?:")
+_OF_MAIL = {
+    "received", "return-path", "message-id", "from", "to", "subject", "date", "mime-version", "dkim-signature", "reply-to",
+    "content-type", "delivered-to", "user-agent", "x-mailer", "sender",
+}  # fmt: skip
+_TAG = re.compile(r"<(?:/?[a-z][a-z0-9]*(?:\s[^<>]*)?/?|!--.*?--|!doctype[^>]*)>", re.IGNORECASE | re.DOTALL)
+_STYLE = re.compile(r"<(style|script|head)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
+_COPY_BELOW = re.compile(
+    r"^[\W_]*(?:below this line|this is a copy|original message\b|unsent message|returned message|message headers? follow|the header|"
+    r"included is a copy|enclosed is a copy|below is a copy|original message headers|message details|the message header|headers of the)",
+    re.IGNORECASE,
+)
+_MAX = 4 << 20
+
+
+class Anatomy(Value):
+    """A returned mail taken apart.
+
+    Attributes:
+        headers: Of the mail that returned it.
+        notice: What it says to people, without the returned message.
+        report: The fields of a delivery status report that hold for all recipients.
+        recipients: The per-recipient fields of a delivery status report.
+        feedback: The fields of a complaint report.
+        original: The headers of the returned message, as far as they came back.
+    """
+
+    headers: Fields
+    notice: str
+    report: Fields = {}
+    recipients: tuple[Fields, ...] = ()
+    feedback: Fields | None = None
+    original: Fields = {}
+
+
+def dissect(raw: bytes) -> Anatomy:
+    """Take a mail apart."""
+    mail = message_from_bytes(_without_envelope_line(raw[:_MAX]))
+    notices: list[str] = []
+    report: Fields = {}
+    recipients: list[Fields] = []
+    feedback: Fields | None = None
+    original: Fields = {}
+    for part in _parts(mail):
+        kind = part.get_content_type()
+        if kind in _REPORTS:
+            blocks = _blocks(part)
+            if kind == "message/feedback-report":
+                feedback = {name: value for block in reversed(blocks) for name, value in block.items()}
+            elif blocks:
+                report = report or blocks[0]
+            recipients += [block for block in blocks if not block.keys().isdisjoint(_PER_RECIPIENT)]
+        elif kind in _RETURNED:
+            inner = part.get_payload()
+            if isinstance(inner, list) and inner and inner[0].get_content_type() == "multipart/report" and not recipients:
+                return dissect(inner[0].as_bytes())  # a gateway has wrapped the report in one of its own
+            original = original or _returned(part)
+        elif kind.startswith(("text/", "multipart/")) and not original:
+            notices.append(_text(part))
+    if mail.is_multipart() and mail.preamble and not any(notice.strip() for notice in notices):
+        notices.append(mail.preamble)
+    notice, copy = _split("\n".join(notices))
+    return Anatomy(
+        headers=_fields(mail),
+        notice=notice,
+        report=report,
+        recipients=tuple(recipients) or tuple(_written_out(notice)),
+        feedback=feedback,
+        original=original or copy,
+    )
+
+
+def _without_envelope_line(raw: bytes) -> bytes:
+    raw = raw.lstrip(b"\r\n")
+    return raw.split(b"\n", 1)[-1] if raw.startswith((b"From ", b">From ")) else raw
+
+
+def _parts(mail: Message) -> list[Message]:
+    """List the leaves, but leave reports and returned messages whole."""
+    if mail.get_content_type() in _REPORTS | _RETURNED or not mail.is_multipart():
+        return [mail]
+    return [leaf for part in mail.get_payload() if isinstance(part, Message) for leaf in _parts(part)]
+
+
+def _blocks(part: Message) -> list[Fields]:
+    payload = part.get_payload()
+    if isinstance(payload, list):
+        blocks = [block for block in payload if isinstance(block, Message)]
+        # A report that stands in an encoding is one block without headers.
+        if len(blocks) == 1 and not blocks[0].keys():
+            return _parsed_blocks(str(blocks[0].get_payload()))
+        if part.get_content_type() == "message/feedback-report":
+            return [_fields(block) | _written(str(block.get_payload())) for block in blocks]
+        return [_fields(block) for block in blocks]
+    return _parsed_blocks(_text(part))
+
+
+def _parsed_blocks(text: str) -> list[Fields]:
+    return [_fields(message_from_string(block.strip() + "\n\n")) for block in re.split(r"\n\s*\n", text) if block.strip()]
+
+
+def _written(text: str) -> Fields:
+    return _fields(message_from_string(text.lstrip())) if _HEADER.match(text.lstrip()) else {}
+
+
+def _returned(part: Message) -> Fields:
+    payload = part.get_payload()
+    if isinstance(payload, list) and payload and isinstance(payload[0], Message):
+        return _fields(payload[0])
+    return _fields(message_from_string(_text(part).lstrip()))
+
+
+def _text(part: Message) -> str:
+    payload: Any = part.get_payload(decode=True)
+    if payload is None:
+        payload = str(part.get_payload()).encode("utf-8", "surrogateescape")
+    charset = part.get_content_charset() or "utf-8"
+    try:
+        text = payload.decode(charset)
+    except (LookupError, UnicodeDecodeError):
+        text = payload.decode("utf-8", "replace")
+    if "\x1b$" in text:
+        text = payload.decode("iso-2022-jp", "replace")
+    if part.get_content_type() == "text/html":
+        text = html.unescape(_TAG.sub("\n", _STYLE.sub("", text)))
+    return str(text).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _fields(message: Message) -> Fields:
+    fields: Fields = {}
+    for name, value in message.items():
+        fields.setdefault(name.lower(), _unfolded(value))
+    return fields
+
+
+def _unfolded(value: Any) -> str:
+    try:
+        text = str(make_header(decode_header(str(value))))
+    except (LookupError, ValueError, MessageError):
+        text = str(value)
+    if "\x1b$" in text:
+        text = text.encode("utf-8", "surrogateescape").decode("iso-2022-jp", "replace")
+    return " ".join(text.split())
+
+
+def _split(text: str) -> tuple[str, Fields]:
+    """Part what a server says from the copy of our message below it: the first lines that are a mail's headers."""
+    lines = text.split("\n")
+    for start, line in enumerate(lines):
+        if _COPY_BELOW.match(line):
+            _, copy = _split("\n".join(lines[start + 1 :]))
+            return "\n".join(lines[:start]), copy
+        if not _HEADER.match(line) or (start and lines[start - 1].strip() and not _is_rule(lines[start - 1])):
+            continue
+        end = start
+        names: set[str] = set()
+        while end < len(lines) and lines[end].strip():
+            if match := _HEADER.match(lines[end]):
+                names.add(match[1].lower())
+            elif not lines[end][0].isspace():
+                break
+            end += 1
+        if len(names & _OF_MAIL) >= 3 and names.isdisjoint(_PER_RECIPIENT):
+            return "\n".join(lines[:start]), _fields(message_from_string("\n".join(lines[start:end]) + "\n\n"))
+    return text, {}
+
+
+def _is_rule(line: str) -> bool:
+    return line.lstrip(" |>").startswith(("--", "==", "__", "**")) or line.rstrip().endswith((":", "--", ".", "follow"))
+
+
+def _written_out(notice: str) -> list[Fields]:
+    """Find the fields of a delivery status that a server wrote into its text."""
+    blocks = re.split(r"\n\s*\n", notice)
+    found = [_written(block) for block in blocks if "final-recipient" in block.lower()]
+    return [fields for fields in found if "final-recipient" in fields]

@@ -1,0 +1,75 @@
+"""Applying one event: whose it is, what it is written with, and the facts that it makes true."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+from sqlalchemy import Table
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from adapters.postgres.sales import Sales
+from domain.events import Event
+from domain.facts import AnyFact, Fact
+from domain.plans import Plan
+from domain.snapshot import PinnedPlan, Snapshot
+from domain.values import Value
+
+PlanT = TypeVar("PlanT", bound=Plan)
+
+
+class Derived(Value):
+    """A fact that became true, and for whom (None: for no customer in particular)."""
+
+    customer_id: UUID | None
+    fact: AnyFact
+
+
+class Applying:
+    """One event being applied to one customer's state, under the customer's lock."""
+
+    def __init__(
+        self,
+        connection: AsyncConnection,
+        event: Event,
+        customer_id: UUID | None,
+        now: datetime,
+        sales: Sales,
+        plans: Mapping[str, PinnedPlan] | None = None,
+    ) -> None:
+        self.connection = connection
+        self.event = event
+        self.store_id = event.store_id
+        self.now = now
+        self.sales = sales
+        self._customer_id = customer_id
+        self._plans = plans or {}
+
+    @property
+    def customer_id(self) -> UUID:
+        """The customer the event is about."""
+        if self._customer_id is None:
+            raise ValueError("a fact about a customer needs one")
+        return self._customer_id
+
+    def me(self, *facts: Fact) -> list[Derived]:
+        """Derive facts about this customer."""
+        return [Derived(customer_id=self.customer_id, fact=fact) for fact in facts]
+
+    def plan(self, journey: str, model: type[PlanT]) -> PlanT:
+        """Return the store's plan for a journey."""
+        state = Snapshot(store_id=self.store_id, now=self.now, trigger="", plans=dict(self._plans))
+        return state.plan(journey, model)
+
+    async def put(self, table: Table, key: dict[str, Any], values: dict[str, Any]) -> None:
+        """Insert or update one row of this store."""
+        key = {"store_id": self.store_id, **key}
+        statement = upsert(table).values(**key, **values)
+        columns = [table.c[name] for name in key]
+        await self.connection.execute(statement.on_conflict_do_update(index_elements=columns, set_=values))
+
+
+def newer(told: dict[str, Any], stamps: dict[str, str], at: datetime) -> dict[str, Any]:
+    """Keep the fields that nobody has told us about since."""
+    return {f: v for f, v in told.items() if f not in stamps or datetime.fromisoformat(stamps[f]) <= at}

@@ -1,0 +1,197 @@
+"""The stage: the parts of production that a replay puts something of its own in front of.
+
+Router, journeys, ledger and gate are the real ones. What stands here waits for its turn, tells them the time, counts,
+and takes the mail.
+"""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Sequence
+from contextvars import ContextVar
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from google.protobuf.empty_pb2 import Empty
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio import activity
+from temporalio.api.testservice.v1 import SleepRequest
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from activities.deliver import Deliver
+from activities.heartbeats import heartbeats
+from activities.stock import ReleaseWave, WaveRequest, WaveResult
+from adapters.postgres.ledger import PostgresLedger
+from adapters.postgres.tables import identities
+from adapters.postgres.waitlist import PostgresWaitlist
+from adapters.temporal.engine import Engine
+from cli.backtest.agenda import Agenda
+from cli.backtest.recording import STORE
+from cli.backtest.script import NOBODY
+from domain.commands import Command, NewRun, RestartRun, StartRun
+from domain.delivery import Delivery, Slot
+from domain.errors import JourneysError, Unavailable
+from domain.events import Event
+from domain.facts import AnyFact
+from domain.message import Letter, Material, Rendered
+
+_PATIENCE_S = 60.0
+_COURTESY_S = 5.0
+_LONGEST_CALL = timedelta(hours=1)
+"""Everything that is due until then happens in one call; whether anything does is watched by the caller."""
+
+_business_time: ContextVar[datetime] = ContextVar("business_time")
+
+
+class Outbox:
+    """Takes every message, and neither renders nor keeps it: the ledger knows what was sent (two ports in one)."""
+
+    def render(self, material: Material) -> Rendered:
+        return Rendered(subject=material.template, html="", text="")
+
+    def letter(self, material: Material, rendered: Rendered) -> Letter:
+        return Letter(
+            message_id=str(material.message_id), to=material.email, to_name=None, sender="", sender_name="",
+            subject=rendered.subject, html="", text="", list_id="", feedback_id="",
+        )  # fmt: skip
+
+    async def send(self, letter: Letter) -> None:
+        """Accept it."""
+
+
+class Delivering(Deliver):
+    """The delivery, in its turn and at its own time."""
+
+    def __init__(self, engine: AsyncEngine, agenda: Agenda) -> None:
+        outbox = Outbox()
+        super().__init__(PostgresLedger(engine), outbox, outbox, _business_time.get)
+        self._agenda = agenda
+
+    @activity.defn(name="deliver")
+    async def deliver(self, slot: Slot) -> Delivery:
+        """Settle a slot when everything before it has been played."""
+        with heartbeats():
+            await self._agenda.turn(slot)
+        _business_time.set(slot.due)
+        delivery = await super().deliver(slot)
+        await self._agenda.settled(slot, delivery)
+        return delivery
+
+
+class Releasing(ReleaseWave):
+    """The release of a wave; the customers who are told are expected to hear of it."""
+
+    def __init__(self, engine: AsyncEngine, temporal: Engine, agenda: Agenda) -> None:
+        super().__init__(PostgresWaitlist(engine), self, _server_time)
+        self._temporal, self._agenda = temporal, agenda
+
+    @activity.defn(name="release-wave")
+    async def release(self, request: WaveRequest) -> WaveResult:
+        """Release it and say when the next one comes."""
+        result = await super().release(request)
+        more = result.told and result.waiting
+        self._agenda.wave_over(request.product_id, _server_time() + self._agenda.wave_interval if more else None)
+        return result
+
+    async def tell(self, workflow_id: str, fact: AnyFact) -> None:
+        """Tell a run, as the real port does."""
+        self._agenda.told(workflow_id, _server_time())
+        await self._temporal.tell(workflow_id, fact)
+
+
+def _server_time() -> datetime:
+    return activity.info().current_attempt_scheduled_time
+
+
+class Clock:
+    """The server's clock: it can be moved on, but neither stopped nor turned back."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def now(self) -> datetime:
+        """Read it."""
+        answer = await self._client.test_service.get_current_time(Empty())
+        return answer.time.ToDatetime().replace(tzinfo=UTC)
+
+    async def reach(self, moment: datetime) -> None:
+        """Let the time pass up to a moment, and everything happen that is due until then."""
+        await self.skip(moment - await self.now())
+
+    async def skip(self, duration: timedelta) -> None:
+        """Let some time pass; nothing skips while anybody is at work."""
+        if duration > timedelta(0):
+            request = SleepRequest()
+            request.duration.FromTimedelta(duration)
+            try:
+                await self._client.test_service.unlock_time_skipping_with_sleep(request, timeout=_LONGEST_CALL)
+            except RPCError as error:
+                raise JourneysError(f"the time-skipping server does not answer: {error.message}") from error
+
+
+class Carrying:
+    """Carries out the router's commands, counts them, and keeps the agenda (implements `worker.router.Executor`)."""
+
+    def __init__(
+        self, engine: AsyncEngine, temporal: Engine, agenda: Agenda, clock: Clock, actions: Counter[str]
+    ) -> None:
+        self._engine, self._temporal, self._agenda = engine, temporal, agenda
+        self._clock, self._actions = clock, actions
+        self._playing: dict[UUID, int] = {}
+        self._known: dict[tuple[str, str], int] = {}
+        self._now = datetime.fromtimestamp(0, UTC)
+
+    def playing(self, events: Sequence[Event], customers: Sequence[int]) -> None:
+        """Say whose the events are that the next commands come from."""
+        self._playing = {event.id: customer for event, customer in zip(events, customers, strict=True)}
+        for event, customer in zip(events, customers, strict=True):
+            if customer != NOBODY:
+                who = {"user": event.who.user_id, "anonymous": event.who.anonymous_id, "email": event.who.email}
+                self._known |= {(kind, value): customer for kind, value in who.items() if value is not None}
+        self._now = events[-1].at
+
+    async def execute(self, store_id: str, command: Command) -> bool:
+        """Carry out a command, once the passage before it is through in Temporal as well."""
+        if isinstance(command, StartRun | RestartRun):
+            await self._through(command.run.workflow_id)
+            self._agenda.heard(command, await self._whose(command.run), self._now)
+        else:
+            self._agenda.heard(command, NOBODY, self._now)
+        self._actions["starts" if isinstance(command, StartRun) else "signals"] += 1
+        if isinstance(command, StartRun) and command.run.delay:
+            command = await self._held(command)
+        async with asyncio.timeout(_PATIENCE_S):
+            while True:
+                try:
+                    return await self._temporal.execute(store_id, command)
+                except Unavailable:  # the run is just closing
+                    await asyncio.sleep(0.02)
+
+    async def _whose(self, run: NewRun) -> int:
+        """Find the customer of the recording; what the catalogue says may begin the runs of many."""
+        if (customer := self._playing.get(run.trigger_event, NOBODY)) != NOBODY:
+            return customer
+        if run.customer_id in self._agenda.customers:
+            return self._agenda.customers[run.customer_id]
+        mine = select(identities.c.kind, identities.c.value).where(
+            identities.c.store_id == STORE, identities.c.customer_id == run.customer_id
+        )
+        async with self._engine.connect() as connection:
+            rows = (await connection.execute(mine)).all()
+        return next((self._known[row.kind, row.value] for row in rows if (row.kind, row.value) in self._known), NOBODY)
+
+    async def _through(self, workflow_id: str) -> None:
+        """Let a passage end before its customer's next one begins, as it would with hours in between."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_COURTESY_S):
+                while self._agenda.busy(workflow_id):
+                    self._agenda.changed.clear()
+                    await self._agenda.changed.wait()
+
+    async def _held(self, command: StartRun) -> StartRun:
+        """Have the first task held back until its moment, not for a time: the server's clock is a little ahead."""
+        begun_at = datetime.fromisoformat(command.run.entry["begun_at"])
+        left = max(begun_at + command.run.delay - await self._clock.now(), timedelta(0))
+        return command.model_copy(update={"run": command.run.model_copy(update={"delay": left})})
