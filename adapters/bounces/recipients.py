@@ -46,7 +46,7 @@ def remarks(mail: Anatomy) -> list[Remark]:
 
 
 def _of_report(mail: Anatomy, fields: Fields, sections: dict[str, str]) -> Remark:
-    recipient = _address(fields.get("final-recipient", "")) or _address(fields.get("original-recipient", ""))
+    recipient = address(fields.get("final-recipient", "")) or address(fields.get("original-recipient", ""))
     if len(mail.recipients) == 1:
         said = mail.notice
     else:
@@ -155,6 +155,6 @@ def _anchors(lines: list[str]) -> Iterator[tuple[int, str]]:
             yield number, match[1].lower()
 
 
-def _address(field: str) -> str:
+def address(field: str) -> str:
     match = _ANY.search(field.partition(";")[2] or field)
     return match[1] if match else (field.partition(";")[2] or field).strip(" <>")

@@ -6,6 +6,9 @@ too little.
 
 from collections.abc import Sequence
 
+_STRONGEST = "uae"
+"""User ids, anonymous ids, e-mail addresses, as the recording's identities begin."""
+
 
 class Customers:
     """Groups of identities (a disjoint-set forest)."""
@@ -29,11 +32,11 @@ class Customers:
         return number if number < 0 else self._root(number)
 
     def labels(self) -> dict[int, str]:
-        """Return what each customer was called first: a user id or a browser's id, but no address if that can be."""
+        """Return what each customer is called: by the first user id, else a browser's, and by an address at worst."""
         labels: dict[int, str] = {}
         for identity, number in self._numbers.items():
             known = labels.get(root := self._root(number))
-            if known is None or (known.startswith("e:") and not identity.startswith("e:")):
+            if known is None or _STRONGEST.index(identity[0]) < _STRONGEST.index(known[0]):
                 labels[root] = identity
         return {root: label[2:] for root, label in labels.items()}
 

@@ -76,7 +76,12 @@ async def test_whatever_is_understood_can_be_stored(engine, batch):
 
     assert new == len(payloads)
     for event in good:
-        assert event.id not in payloads or payloads[event.id] == json.loads(json.dumps(event.payload))
+        assert event.id not in payloads or _numbers(payloads[event.id]) == _numbers(event.payload)
+
+
+def _numbers(payload):
+    """Postgres keeps 1e190 as the digits that were written; JSON makes no difference between the two."""
+    return json.loads(json.dumps(payload), parse_int=float)
 
 
 @given(st.emails())

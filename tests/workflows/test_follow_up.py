@@ -20,8 +20,9 @@ from tests.follow_ups import EXAMPLES
 MASSAGE = {"service_id": "massage", "service_name": "Stone massage", "price": 65}
 
 
-async def open_shop(shop: TimeSkippingShop, *names: str, **plans: dict[str, Any]) -> None:
-    """A subscriber, and follow-ups: documented ones by name, others by their settings."""
+async def open_shop(shop: TimeSkippingShop, *names: str, beside: str = "follow-up", **plans: dict[str, Any]) -> None:
+    """A subscriber, and follow-ups: documented ones by name, others by their settings; no journey but one beside."""
+    await shop.only(beside)
     await shop.subscriber()
     for name in names:
         await shop.plan(f"follow-up/{name}", **EXAMPLES[f"follow-up/{name}"])
@@ -103,6 +104,7 @@ async def test_pages_of_another_day_do_not_count(shop: TimeSkippingShop) -> None
 
 async def test_whoever_has_booked_before_gets_no_incentive(shop: TimeSkippingShop) -> None:
     """Also if that was before the store set the follow-up: purchases are kept as orders."""
+    await shop.only("follow-up")
     await shop.track("booking_completed", booking_id="b-1", total=65)
     await open_shop(shop, "high-engagement")
     for _ in range(11):
@@ -309,7 +311,7 @@ async def test_a_follow_up_may_begin_with_a_purchase(shop: TimeSkippingShop) -> 
 
 async def test_a_follow_up_of_a_product_is_not_taken_for_a_place_in_its_queue(shop: TimeSkippingShop) -> None:
     """The end of a product is told to those who wait for it, and ends no other run about it."""
-    await open_shop(shop, mine={"event": "checked in"})
+    await open_shop(shop, beside="back-in-stock", mine={"event": "checked in"})
     await shop.track("checked in", product_id="mug")
     await shop.track("Back In Stock Requested", product_id="mug")
     await shop.track("Product Withdrawn", product_id="mug")
