@@ -61,7 +61,7 @@ class Deliver:
             raise
         except RecipientRejected as rejection:
             because = f"the provider refused the recipient: {rejection.code}"
-            return Delivery(result=Result.BOUNCED, rule=Rule.PROVIDER, because=because)
+            return Delivery(result=Result.BOUNCED, rule=Rule.PROVIDER, because=because, bounce=rejection.kind)
         except DeliveryUnknown:
             return Delivery(result=Result.UNKNOWN, rule=Rule.PROVIDER, because="the provider did not confirm")
         return claimed

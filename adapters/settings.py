@@ -18,6 +18,9 @@ class Settings(BaseSettings):
             requires STARTTLS.
         public_url: Where mail programs and browsers reach the API: the base of every link in a message.
         secret_keys: Comma-separated; sign link tokens. The first signs, all verify, so keys can be rotated.
+        master_keys: Comma-separated; with them what Temporal keeps is encrypted (docs/privacy.md). The first wraps the
+            customers' keys, all unwrap.
+        temporal_ui_url: The origin of the Temporal UI whose pages may ask the codec server.
         task_queue: The Temporal task queue of the journeys.
         deployment: The name under which Temporal knows all builds of our worker (docs/deploying.md).
         build_id: The build that this worker is; without one it is unversioned.
@@ -29,6 +32,8 @@ class Settings(BaseSettings):
     smtp_url: str = Field(default="", validation_alias="SMTP_URL")
     public_url: str = "http://127.0.0.1:8000"
     secret_keys: SecretStr = SecretStr("")
+    master_keys: SecretStr = SecretStr("")
+    temporal_ui_url: str = ""
     task_queue: str = "journeys"
     deployment: str = Field(default="journeys", pattern=r"^[A-Za-z0-9_-]+$")
     build_id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._+-]*$")
@@ -36,7 +41,7 @@ class Settings(BaseSettings):
     api_host: str = "127.0.0.1"
     api_port: int = Field(default=8000, ge=1, le=65535)
 
-    @field_validator("public_url")
+    @field_validator("public_url", "temporal_ui_url")
     @classmethod
     def _no_slash(cls, url: str) -> str:
         return url.rstrip("/")
@@ -67,4 +72,17 @@ class Settings(BaseSettings):
         secrets = [secret.strip() for secret in self.secret_keys.get_secret_value().split(",") if secret.strip()]
         if not secrets or any(len(secret) < 16 for secret in secrets):
             raise ConfigurationError("JOURNEYS_SECRET_KEYS must hold at least one secret of 16 or more characters")
+        return secrets
+
+    def master_secrets(self) -> list[str]:
+        """The secrets of the master keys, newest first; none if nothing is to be encrypted.
+
+        Raises:
+            ConfigurationError: One of `JOURNEYS_MASTER_KEYS` is too short.
+        """
+        secrets = [secret.strip() for secret in self.master_keys.get_secret_value().split(",") if secret.strip()]
+        if any(len(secret) < 32 for secret in secrets):
+            raise ConfigurationError(
+                "each of JOURNEYS_MASTER_KEYS must have 32 or more characters: openssl rand -hex 32"
+            )
         return secrets

@@ -15,11 +15,14 @@ from adapters.postgres.ingest import EventStore
 from adapters.postgres.stores import KeyStore
 from adapters.settings import Settings
 from adapters.temporal.client import connect
+from adapters.temporal.codec import customer_codec
+from adapters.temporal.erasure import Erasure
 from adapters.temporal.operator import RunOperator
-from api import admin, errors, health, runs, shop, sources, tracking
+from api import admin, codec, errors, health, privacy, runs, shop, sources, tracking, webhooks
 from api.pages import router as pages
 from api.services import Services
 from domain.ports import Clock
+from domain.receipts import Notary
 from domain.tokens import Signer
 
 _DESCRIPTION = """
@@ -59,8 +62,12 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         engine = create_engine(url)
         events = EventStore(engine)
-        operator = RunOperator(engine, temporal or partial(connect, lazy=True), clock)
-        app.state.services = Services(settings, engine, events, KeyStore(engine, clock), signer, clock, operator)
+        encryption = customer_codec(settings, engine, clock)
+        connecting = temporal or partial(connect, lazy=True, codec=encryption)
+        operator = RunOperator(engine, connecting, clock)
+        app.state.erasure = Erasure(engine, connecting, Notary(settings.signing_secrets()), clock)
+        keys = KeyStore(engine, clock)
+        app.state.services = Services(settings, engine, events, keys, signer, clock, operator, encryption)
         app.state.engine_check = engine_check or health.Temporal()
         try:
             yield
@@ -83,8 +90,19 @@ def create_app(
         expose_headers=["Retry-After"],
         max_age=86_400,
     )
+    if settings.temporal_ui_url:
+        app.add_middleware(
+            codec.UiAccess,
+            allow_origins=[settings.temporal_ui_url],
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-Namespace"],
+            allow_credentials=True,
+        )
     for router in (tracking.router, sources.router, shop.router, admin.router, runs.router, health.router, pages):
         app.include_router(router)
+    app.include_router(webhooks.router)
+    app.include_router(codec.router)
+    app.include_router(privacy.router)
     return app
 
 

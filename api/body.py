@@ -33,7 +33,7 @@ async def json_object(request: Request, limit: int) -> dict[str, Any]:
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip", "x-gzip", ""):
         raise UnsupportedEncoding
-    raw = await _read(request, limit)
+    raw = await raw_bytes(request, limit)
     # The bytes decide: some proxies unpack a body and leave the header, some clients pack and forget it.
     body = _parsed(_unpacked(raw, limit) if raw.startswith(_GZIP_MAGIC) else raw)
     if not isinstance(body, dict):
@@ -41,7 +41,12 @@ async def json_object(request: Request, limit: int) -> dict[str, Any]:
     return body
 
 
-async def _read(request: Request, limit: int) -> bytes:
+async def raw_bytes(request: Request, limit: int) -> bytes:
+    """Read a request as it came.
+
+    Raises:
+        TooLarge: It is larger than `limit`.
+    """
     received = bytearray()
     async for chunk in request.stream():
         received += chunk

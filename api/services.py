@@ -1,6 +1,6 @@
 """What every request handler may use, built once by `create_app`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
@@ -8,7 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.postgres.ingest import EventStore
 from adapters.postgres.stores import KeyStore
+from adapters.providers.sns import SnsVerifier
 from adapters.settings import Settings
+from adapters.temporal.codec import CustomerCodec
 from adapters.temporal.operator import RunOperator
 from domain.ports import Clock
 from domain.tokens import Signer
@@ -25,6 +27,8 @@ class Services:
     signer: Signer
     clock: Clock
     operator: RunOperator
+    codec: CustomerCodec | None = None
+    sns: SnsVerifier = field(default_factory=SnsVerifier)
 
 
 def services(request: Request) -> Services:

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 import typer
 
-from cli import cost, deploy, dev, health, history, journey, operate, plan, run
+from cli import bounces, cost, deploy, dev, health, history, journey, operate, plan, privacy, run, store, suppression
 from cli.backtest.command import backtest
 from cli.lint.command import lint
 from cli.new.command import new
@@ -37,16 +37,20 @@ app.command()(lint)
 app.command()(backtest)
 app.command("cost")(cost.costs)
 app.command()(new)
-app.add_typer(operate.store, name="store")
+app.add_typer(store.store, name="store")
 app.add_typer(operate.key, name="key")
 app.add_typer(plan.plan, name="plan")
 app.add_typer(journey.journey, name="journey")
 app.add_typer(operate.events, name="events")
+app.add_typer(suppression.suppression, name="suppression")
+app.add_typer(bounces.bounces, name="bounces")
+app.add_typer(bounces.provider, name="provider")
 app.command()(run.runs)
 app.command()(run.why)
 app.add_typer(run.run, name="run")
 app.add_typer(deploy.deploy, name="deploy")
 app.add_typer(history.history, name="history")
+app.add_typer(privacy.privacy, name="privacy")
 
 
 @app.command()

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from adapters.postgres import queue
+from adapters.postgres import queue, sending_rules
 from adapters.postgres.engine import create_engine
 from adapters.postgres.stores import KeyStore
 from adapters.postgres.tables import stores
@@ -23,6 +23,7 @@ from cli.stack import local
 from cli.stack.keys import DEMO_STORE
 from domain.errors import ConfigurationError, InvalidInput, NotFound, Unavailable
 from domain.message import StoreCard
+from domain.sending_rules import RECOMMENDED
 
 T = TypeVar("T")
 
@@ -54,7 +55,7 @@ def create_store(
     timezone: Annotated[str, typer.Option(help="IANA name.")] = "UTC",
     data_dir: DataDir = _DATA_DIR,
 ) -> None:
-    """Add a store, and print a write and an admin key for it."""
+    """Add a store with the recommended sending rules, and print a write and an admin key for it."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,39}", store_id):
         raise InvalidInput("store_id", "must be up to 40 of a-z, 0-9 and hyphens, and not begin with a hyphen")
     card = StoreCard(
@@ -70,6 +71,8 @@ def create_store(
     async def create(engine: AsyncEngine) -> tuple[str, str]:
         keys = KeyStore(engine, _now)
         await keys.create_store(card, timezone)
+        async with engine.begin() as connection:
+            await sending_rules.put(connection, store_id, RECOMMENDED, "cli:store-create", _now())
         return (await keys.create_key(store_id, "write")).secret, (await keys.create_key(store_id, "admin")).secret
 
     write_key, admin_key = on_database(create, data_dir)
@@ -169,6 +172,11 @@ async def existing(engine: AsyncEngine, store_id: str) -> None:
     async with engine.connect() as connection:
         if not await connection.scalar(select(stores.c.store_id).where(stores.c.store_id == store_id)):
             raise NotFound(f"there is no store {store_id!r}")
+
+
+def system_now() -> datetime:
+    """Tell the time of this machine."""
+    return _now()
 
 
 def _now() -> datetime:

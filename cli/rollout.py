@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,6 +15,7 @@ from temporalio.service import RPCError
 from adapters.settings import Settings
 from adapters.temporal import rollouts
 from adapters.temporal.client import connect
+from adapters.temporal.codec import customer_codec
 from cli.operate import on_database
 from cli.stack import local
 from domain.errors import InvalidInput, JourneysError, Unavailable
@@ -39,7 +41,7 @@ def roll_out(
     begun: list[str] = []
 
     async def act(engine: AsyncEngine) -> int:
-        client = await _reached(data_dir)
+        client = await _reached(data_dir, engine)
         order = await prepare(engine)
         handle = await rollouts.begin(client, Settings().task_queue, order)
         begun.append(handle.id)
@@ -70,11 +72,13 @@ def roll_out(
     os._exit(code)
 
 
-async def _reached(data_dir: Path) -> Client:
+async def _reached(data_dir: Path, engine: AsyncEngine) -> Client:
     """Connect before anything is changed: a change that its runs are never told of helps nobody."""
-    beside = None if Settings().database_url else local.running(data_dir).temporal_address
+    settings = Settings()
+    codec = customer_codec(settings, engine, lambda: datetime.now(UTC))
+    beside = None if settings.database_url else local.running(data_dir).temporal_address
     try:
-        return await (connect() if beside is None else connect(address=beside))
+        return await (connect(codec=codec) if beside is None else connect(address=beside, codec=codec))
     except (RPCError, RuntimeError) as problem:
         raise Unavailable(f"Temporal does not answer: {problem}") from problem
 

@@ -18,6 +18,7 @@ from adapters.postgres import reports
 from adapters.postgres import why as explanations
 from adapters.settings import Settings
 from adapters.temporal.client import connect
+from adapters.temporal.codec import customer_codec
 from adapters.temporal.operator import RunOperator
 from cli.operate import DataDir, StoreId, on_database
 from cli.stack import local
@@ -106,8 +107,10 @@ def _operate(act: Callable[[RunOperator], Awaitable[str]], data_dir: Path) -> No
     """Act on a run of the environment's Temporal, or that of the stack beside, and exit."""
 
     async def on_engine(engine: AsyncEngine) -> str:
-        beside = {} if Settings().database_url else {"address": local.running(data_dir).temporal_address}
-        return await act(RunOperator(engine, partial(connect, lazy=True, **beside), _now))
+        settings = Settings()
+        beside = {} if settings.database_url else {"address": local.running(data_dir).temporal_address}
+        codec = customer_codec(settings, engine, _now)
+        return await act(RunOperator(engine, partial(connect, lazy=True, codec=codec, **beside), _now))
 
     code = 0
     try:

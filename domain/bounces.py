@@ -2,7 +2,7 @@
 
 Only a mailbox or a domain that does not exist is a reason never to write again. So a doubt counts for the address:
 whatever speaks of us (reputation, authentication, relaying, content) or of a state that may pass (full, locked, busy)
-outweighs any code, because servers put the wrong codes on right sentences more often than the other way round.
+outweighs any code: servers put the wrong code on the right sentence more often than the other way round.
 
 Sources: RFC 3463 and the IANA registry of enhanced status codes, RFC 5321 §4.2, RFC 7504 (521, 556), RFC 7505 (null MX).
 """
@@ -99,7 +99,7 @@ _ABOUT_US = _any(
     r"relay(?:ing)?\b.{0,20}\b(?:denied|not|prohibited|disallowed)", r"no relay",
     r"(?:not|n't|unable to|refuse to) (?:\w+ ){0,4}relay", r"insecure mail relay", r"polic(?:y|ies)", r"\bsender\b",
     r"\bfrom:? ?(?:address|header|domain|field)", r"mail from", r"content", r"header", r"attachment",
-    r"too (?:large|big|long)", r"size (?:limit|exceed)", r"exceeds? .{0,20}size", r"message size", r"message length",
+    r"too (?:large|big)", r"size (?:limit|exceed)", r"exceeds? .{0,20}size", r"message size", r"message length",
     r"line limit", r"loop", r"hop count", r"protocol (?:violation|error)",
     r"\bcommand\b.{0,30}(?:not|unknown|reject)", r"not verified", r"\bgroups?\b.{0,60}(?:post|member|permission)",
     r"not a member", r"members? only", r"purported responsible",
@@ -121,9 +121,14 @@ _MAY_PASS = _any(
     r"service (?:is )?(?:currently )?(?:not available|unavailable)", r"system error", r"internal error",
     r"local error", r"mailer error", r"ldap", r"malformed or unexpected", r"servfail",
     r"name ?server.{0,60}lookup fail", r"host name lookup fail", r"dns query failed", r"couldn't create",
-    r"no such file", r"permission denied", r"procmail", r"vacation", r"out of (?:the )?office", r"容量", r"一杯", r"停止",
+    r"no such file", r"permission denied", r"procmail", r"vacation",
+    r"out of (?:the )?office", r"容量|一杯|停止",
 )  # fmt: skip
-_STATE = _any(r"account (?:is|has been) (?:currently )?(?:disabled|suspended|locked|inactive)", r"mailbox (?:is )?full", r"over quota")
+_STATE = _any(
+    r"account (?:is|has been) (?:currently )?(?:disabled|suspended|locked|inactive)",
+    r"mailbox (?:is )?full",
+    r"over quota",
+)
 _NO_DOMAIN = _any(
     r"host(?: or domain name)?(?: \S+)? not found", r"host unknown", r"unknown host", r"no such (?:host|domain)",
     r"domain (?:name )?(?:does not|doesn't) exist", r"domain not found", r"unknown domain", r"invalid domain",
@@ -134,21 +139,22 @@ _NO_DOMAIN = _any(
     r"illegal (?:host|domain)",
 )  # fmt: skip
 _NO_MAILBOX = _any(
-   
-    r"(?:user|recipient|mailbox|account|alias|address|addressee)\b.{0,60}(?:unknown|not found|(?:does|do) ?(?:not|n't) exist|doesn't exist|not exist|not recogni[sz]ed|not known|no longer (?:valid|available|exists?|on))",
-    r"(?:unknown|no such|invalid|non-?existent|illegal|unrecogni[sz]ed)(?: or (?:illegal|invalid|unknown|non-?existent))?(?: local)? (?:user|recipient|mailbox|alias|account|addressee|final delivery userid|e-?mail address|rcpt)",
+    r"(?:user|recipient|mailbox|account|alias|address|addressee)\b.{0,60}"
+    r"(?:unknown|not (?:found|exist|recogni[sz]ed|known)|(?:does|do) ?(?:not|n't) exist"
+    r"|no longer (?:valid|available|exists?|on))",
+    r"(?:unknown|no such|invalid|non-?existent|illegal|unrecogni[sz]ed)"
+    r"(?: or (?:illegal|invalid|unknown|non-?existent))?(?: local)? "
+    r"(?:user|recipient|mailbox|alias|account|addressee|final delivery userid|e-?mail address|rcpt)",
     r"no (?:such )?(?:mailbox|user|person|recipient)s?(?: here| by that| with that| of that| for)", r"not listed in",
-    r"not our (?:user|customer)", r"does(?: not|n't) have an? \S+ account", r"bad destination mailbox",
-    r"destination mailbox has moved", r"has moved", r"recipientnotfound", r"no account by that name",
-    r"adresse? (?:du )?destinataire invalide", r"user not exist", r"not a valid (?:user|mailbox|recipient|address)",
-    r"mailbox unavailable", r"invalid (?:user|recipient)", r"(?:見つかりません|リストにありません|存在しません)", r"unknown to us",
-    r"user name is not known", r"could not be found", r"no longer on server",
+    r"not our (?:user|customer)", r"does(?: not|n't) have an? \S+ account", r"bad destination mailbox", r"has moved",
+    r"recipientnotfound", r"no account by that name", r"not a valid (?:user|mailbox|recipient|address)",
+    r"mailbox unavailable", r"unknown to us", r"could not be found",
 )  # fmt: skip
 _UNMISTAKABLE = _any(
     r"not listed in (?:domino|public|the)", r"recipient name is not recognized", r"^unknown user: ",
     r"invalid final delivery userid", r"no valid recipients for", r"no mailbox here by that name",
-    r"(?:見つかりません|リストにありません|存在しません)", r"adresse? (?:d ?[ue]? ?au moins un )?(?:du )?destinataire invalide",
-    r"dd this user doesn't have an? \S+ account",
+    r"見つかりません|リストにありません|存在しません", r"adresse d au moins un destinataire invalide",
+    r"adresse (?:du )?destinataire invalide", r"dd this user doesn't have an? \S+ account",
 )  # fmt: skip
 """Sentences that only a server says that has looked the mailbox up."""
 _PLAIN = re.compile(r"^550 (?:<@>: user unknown|requested action not taken: mailbox unavailable)", re.IGNORECASE)
@@ -161,6 +167,7 @@ _REJECTED = re.compile(r"recipient address rejected(?:\.|: access denied|$)", re
 _ADDRESS = re.compile(r"<?[^\s<>\"'(),;:\[\]]+@[^\s<>\"'(),;:\[\]]+>?")
 _QUIET = re.compile(r"https?://\S+")
 _STATUS_GONE = {"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.1.351", "5.4.4"}
+_STATUS_ABOUT_CONTENT = {"5.2.0", "5.6.0"}
 _STATUS_ABOUT_US = ("5.7.", "5.6.", "5.3.4", "5.2.3", "5.1.7", "5.1.8", "5.5.")
 
 
@@ -193,15 +200,15 @@ def _may_pass(remark: Remark, said: str, status: str) -> bool:
 def _gone(remark: Remark, said: str, status: str) -> bool:
     if _NAMES_NOBODY.search(said) or _CHOSEN_BY_RECIPIENT.search(remark.reporter):
         return False
-    if remark.category in {"bad-mailbox", "bad-domain"} or _UNMISTAKABLE.search(said):
+    if remark.category in {"bad-mailbox", "bad-domain"} or _UNMISTAKABLE.search(said) or status in _STATUS_GONE:
         return True
     if _NO_DOMAIN.search(said) or remark.code == 556 or (remark.code == 521 and status in {"", "5.3.2"}):
         return remark.command != "DATA"
-    if status in _STATUS_GONE:
-        return True
-    if status in {"5.2.0", "5.6.0"}:
-        return False
     if remark.action == "failed" and remark.command is None and _PLAIN.search(said):
         return True
     # A server that refuses a user after it has seen the content may have refused the content.
-    return remark.command == "RCPT" and bool(_NO_MAILBOX.search(said) or _REJECTED.search(said))
+    return (
+        remark.command == "RCPT"
+        and status not in _STATUS_ABOUT_CONTENT
+        and bool(_NO_MAILBOX.search(said) or _REJECTED.search(said))
+    )

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import Field
 
+from domain.bounces import Kind as BounceKind
 from domain.plans import Step
 from domain.runs import Outcome
 from domain.values import UtcTime, Value
@@ -43,6 +44,8 @@ class Rule(StrEnum):
     UNSUBSCRIBED = "unsubscribed"
     NO_CONSENT = "no_consent"
     SPACING = "spacing"
+    CAP = "cap"
+    QUIET_HOURS = "quiet_hours"
     TRANSACTIONAL = "transactional"
     CONSENT = "consent"
     SETTLED_BEFORE = "settled_before"
@@ -134,6 +137,7 @@ class Delivery(Value):
         until: With `deferred`: when to ask again.
         because: The rule that decided, in a few words, without personal data.
         outcome: With `exited`: how the run ended.
+        bounce: With `bounced`: what that means for the address.
     """
 
     result: Result
@@ -142,6 +146,7 @@ class Delivery(Value):
     at: UtcTime | None = None
     until: UtcTime | None = None
     outcome: Outcome | None = None
+    bounce: BounceKind | None = None
 
     @property
     def final(self) -> bool:

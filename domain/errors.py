@@ -27,6 +27,8 @@ each class and one mapper (activities/failures.py) turns it into an ApplicationE
 
 from typing import ClassVar
 
+from domain.bounces import Kind
+
 
 class JourneysError(Exception):
     """Something went wrong in Journeys."""
@@ -117,11 +119,16 @@ class ChannelUnavailable(Unavailable):
 
 
 class RecipientRejected(JourneysError):
-    """The provider refused this recipient for good."""
+    """The provider refused this recipient for good.
 
-    def __init__(self, code: int, message: str) -> None:
+    Attributes:
+        kind: What that says about the address; only a `gone` one is never written to again.
+    """
+
+    def __init__(self, code: int, message: str, kind: Kind = Kind.GONE) -> None:
         super().__init__(f"{code} {message}")
         self.code = code
+        self.kind = kind
 
 
 class DeliveryUnknown(JourneysError):

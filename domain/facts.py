@@ -10,6 +10,7 @@ from uuid import UUID
 
 from pydantic import Field
 
+from domain.bounces import Kind as BounceKind
 from domain.values import UtcTime, Value
 
 
@@ -263,6 +264,38 @@ class LinkClicked(Fact):
     url: str
 
 
+class MessageDelivered(Fact):
+    """The recipient's mail server took a message."""
+
+    kind: Literal["message_delivered"] = "message_delivered"
+    message_id: UUID
+
+
+class MessageBounced(Fact):
+    """A message came back, or mail to an address that we may have written to.
+
+    Attributes:
+        message_id: The message; None if only its address is known.
+        bounce: What it means for the address.
+        detail: Status and reply code.
+    """
+
+    kind: Literal["message_bounced"] = "message_bounced"
+    message_id: UUID | None = None
+    address: str | None = None
+    bounce: BounceKind
+    detail: str = ""
+
+
+class MessageComplained(Fact):
+    """The recipient called a message spam."""
+
+    kind: Literal["message_complained"] = "message_complained"
+    message_id: UUID | None = None
+    address: str | None = None
+    detail: str = ""
+
+
 class CartChanged(Fact):
     """Derived: the cart now holds something else than before, and is not empty."""
 
@@ -351,7 +384,8 @@ AnyFact = Annotated[
     ProfileChanged | IdentitiesJoined | ConsentChanged | SignedUp | NewsletterSubscribed | Unsubscribed
     | ProductViewed | ViewTimed | CartLineChanged | CartReported | OrderPlaced | OrderUpdated | OrderRefunded
     | OrderCancelled | ProductChanged | StockRequested | ProductWatched | ProductUnwatched | MessageOpened
-    | LinkClicked | CartChanged | CartEmptied | StockArrived | StockReleased | ProductWithdrawn
+    | LinkClicked | MessageDelivered | MessageBounced | MessageComplained
+    | CartChanged | CartEmptied | StockArrived | StockReleased | ProductWithdrawn
     | InterestShown | PriceDropped | PriceRose | EventHeard,
     Field(discriminator="kind"),
 ]  # fmt: skip

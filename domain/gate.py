@@ -1,7 +1,9 @@
 """The gate: may this message go out now? A pure function of what is true at the moment of the claim."""
 
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
+from domain.caps import Traffic, free_slot
 from domain.delivery import (
     CartQuiet,
     Condition,
@@ -16,7 +18,9 @@ from domain.delivery import (
 )
 from domain.operations import Pause
 from domain.pauses import after_pauses
+from domain.quiet_hours import waking
 from domain.runs import Outcome
+from domain.sending_rules import SendingRules
 from domain.values import UtcTime, Value
 from domain.vocabulary import canonical
 
@@ -27,6 +31,8 @@ _FORBIDDING = {
     "Order Cancelled",
     "Newsletter Unsubscribed",
     "Email Preferences Saved",
+    "Email Bounced",
+    "Email Complained",
     # What changes a cart ends browse abandonment, or the reminders of it.
     "Product Added",
     "Wishlist Product Added to Cart",
@@ -37,6 +43,8 @@ _FORBIDDING = {
     "Cart Abandoned",
     "Checkout Started",
 }
+
+_CHANNEL = "email"
 
 
 def may_forbid(event_type: str, name: str | None) -> bool:
@@ -63,6 +71,12 @@ class Truth(Value):
         viewed_at: When the customer last looked at the slot's product.
         price_minor: What the product costs.
         wanted_minor: The most it may cost for the customer to want to hear of it; None: does not watch it any more.
+        rules: What the store sets for all its marketing.
+        timezone: The customer's, IANA; the store's if that is unknown.
+        country: The customer's, if known.
+        traffic: The marketing messages that the caps look back on.
+        ahead: Those of higher priority that are due soon, and have not been sent.
+        put_off_at: When this message was first put off for want of a slot, if it was.
     """
 
     ended: Outcome | None = None
@@ -80,6 +94,12 @@ class Truth(Value):
     viewed_at: UtcTime | None = None
     price_minor: int | None = None
     wanted_minor: int | None = None
+    rules: SendingRules = SendingRules()
+    timezone: str = "UTC"
+    country: str | None = None
+    traffic: tuple[Traffic, ...] = ()
+    ahead: tuple[Traffic, ...] = ()
+    put_off_at: UtcTime | None = None
 
 
 def decide(slot: Slot, truth: Truth, now: datetime) -> Delivery:
@@ -119,8 +139,31 @@ def _marketing(slot: Slot, truth: Truth, now: datetime) -> Delivery:
         return Delivery(result=Result.NO_CONSENT, rule=Rule.NO_CONSENT, because=f"no consent to {slot.step.topic}")
     if truth.last_marketing_at is not None and truth.last_marketing_at + slot.gap > now:
         until = truth.last_marketing_at + slot.gap
-        return _deferred(Rule.SPACING, "another journey wrote a short time ago", until)
-    return Delivery(result=Result.SENT, rule=Rule.CONSENT, because="consent")
+        return _deferred(Rule.SPACING, "another journey wrote a short time ago", _awake(truth, until))
+    return _no_slot(slot, truth, now) or Delivery(result=Result.SENT, rule=Rule.CONSENT, because="consent")
+
+
+def _no_slot(slot: Slot, truth: Truth, now: datetime) -> Delivery | None:
+    """Put a message off that may be sent, but not now: to the next free slot, or for good if its deadline is first."""
+    caps, topic = truth.rules.caps, slot.step.topic
+    if (free := free_slot(caps, _CHANNEL, topic, (*truth.traffic, *truth.ahead), now)) > now:
+        room = free_slot(caps, _CHANNEL, topic, truth.traffic, now) == now
+        because = "room is left for a more important message" if room else "as many messages as the cap allows"
+        return _put_off(slot, truth, Rule.CAP, because, _awake(truth, free), now)
+    if (end := _awake(truth, now)) > now:
+        return _put_off(slot, truth, Rule.QUIET_HOURS, "quiet hours where the customer is", end, now)
+    return None
+
+
+def _put_off(slot: Slot, truth: Truth, rule: Rule, because: str, until: datetime, now: datetime) -> Delivery:
+    if until <= (truth.put_off_at or now) + slot.step.deadline:
+        return _deferred(rule, because, until)
+    result = Result.QUIET if rule is Rule.QUIET_HOURS else Result.CAPPED
+    return Delivery(result=result, rule=rule, because=f"{because}; no free slot before its deadline")
+
+
+def _awake(truth: Truth, moment: datetime) -> datetime:
+    return waking(truth.rules.quiet(_CHANNEL, truth.country), ZoneInfo(truth.timezone), moment)
 
 
 def _broken(condition: Condition, truth: Truth, now: datetime) -> Delivery | None:

@@ -11,6 +11,7 @@ from uuid import UUID
 _NAMESPACE = UUID("6f1c7a52-0d0e-5b7a-9a54-6a6f75726e79")
 SHARDS = 64
 """How many ordered lanes the events of all stores are spread over."""
+_ABOUT_NOBODY = ("stock-waves", "rollout")
 
 
 def run_id(workflow_id: str, trigger: str) -> UUID:
@@ -39,6 +40,22 @@ def waves_id(store_id: str, product_id: str) -> str:
 def rollout_id(store_id: str, journey: str, what: str) -> str:
     """Name the one workflow that tells a journey's runs of a change: of a plan (`v4`) or of the end of a pause."""
     return f"{store_id}/rollout/{journey}/{what}"
+
+
+def about(workflow_id: str) -> tuple[str, UUID | None]:
+    """Tell which store a workflow belongs to, and which customer it is about; waves and rollouts are about none.
+
+    A run that was joined from another identity keeps the name, and so the customer, that it began with.
+    """
+    store_id, _, rest = workflow_id.partition("/")
+    parts = rest.split("/")
+    position = 2 if parts[0] == "follow-up" else 1
+    if parts[0] in _ABOUT_NOBODY or len(parts) <= position:
+        return store_id, None
+    try:
+        return store_id, UUID(parts[position])
+    except ValueError:
+        return store_id, None
 
 
 def message_id(run: UUID, step: str) -> UUID:

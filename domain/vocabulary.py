@@ -101,6 +101,9 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "Watched Price Rose": (),
     # Our messages
     "Email Opened": ("Opened Email", "Email Open"),
+    "Email Delivered": (),
+    "Email Bounced": (),
+    "Email Complained": (),
     "Email Link Clicked": ("Clicked Email", "Email Clicked", "Email Click", "Email Link Click"),
 }  # fmt: skip
 """Canonical name -> the other names understood. The 28 events of Segment's e-commerce spec v2 keep its spelling."""

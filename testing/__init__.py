@@ -1,5 +1,5 @@
 """The authoring kit's pytest fixtures: a shop whose customers live through months in milliseconds."""
 
-from rehearsal.shop import TimeSkippingShop
+from rehearsal.shop import Mail, TimeSkippingShop
 
-__all__ = ["TimeSkippingShop"]
+__all__ = ["Mail", "TimeSkippingShop"]

@@ -7,19 +7,14 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-_NOT_COPIED = (".venv", ".journeys", "uv.lock", "tests/data", "cli/demo/data")
+_NOT_COPIED = (".git", ".venv", ".journeys", ".*_cache", ".hypothesis", "__pycache__", "data", "uv.lock")
 
 
-def copied(target: Path) -> Path:
-    """Copy the files that belong to the project, and mypy's memory of them."""
-    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    files = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
-    for file in files:
-        if (ROOT / file).is_file() and not file.startswith(_NOT_COPIED):
-            (target / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / file, target / file)
-    if (ROOT / ".mypy_cache").is_dir():
-        shutil.copytree(ROOT / ".mypy_cache", target / ".mypy_cache", ignore_dangling_symlinks=True)
+def copied(target: Path, *, with_types: bool = False) -> Path:
+    """Copy the files of the project, and if asked what mypy remembers of them."""
+    shutil.copytree(ROOT, target, ignore=shutil.ignore_patterns(*_NOT_COPIED), dirs_exist_ok=True)
+    if with_types and (ROOT / ".mypy_cache").is_dir():
+        shutil.copytree(ROOT / ".mypy_cache", target / ".mypy_cache")
     return target
 
 

@@ -27,6 +27,7 @@ from adapters.postgres.waitlist import PostgresWaitlist
 from adapters.rendering.renderer import TemplateRenderer
 from adapters.settings import Settings
 from adapters.temporal.client import check_search_attributes, connect
+from adapters.temporal.codec import customer_codec
 from adapters.temporal.engine import Engine
 from adapters.temporal.rollouts import TemporalRuns
 from adapters.temporal.versioning import versioning
@@ -50,9 +51,9 @@ async def run_worker(settings: Settings) -> None:
     Raises:
         ConfigurationError: The settings or the Temporal namespace cannot work.
     """
-    client = await connect()
-    await check_search_attributes(client)
     engine = create_engine(settings.sqlalchemy_url, pool_size=20)
+    client = await connect(codec=customer_codec(settings, engine, now))
+    await check_search_attributes(client)
     renderer = TemplateRenderer(Path(templates.__path__[0]), Signer(settings.signing_secrets()), settings.public_url)
     async with SmtpChannel(settings.smtp_url, now) as channel:
         deliver = Deliver(PostgresLedger(engine), renderer, channel, now)
@@ -79,7 +80,8 @@ async def run_router(settings: Settings) -> None:
     """Route events until SIGTERM or SIGINT; the batch under way is finished."""
     engine = create_engine(settings.sqlalchemy_url, pool_size=20)
     # Lazily: the router starts, and events wait, while Temporal is down.
-    router = Router(engine, Engine(await connect(lazy=True), settings.task_queue), now)
+    client = await connect(lazy=True, codec=customer_codec(settings, engine, now))
+    router = Router(engine, Engine(client, settings.task_queue), now)
     stopping = _told_to_stop()
     async with _listening(settings.psycopg_url, router):
         log.info("ready")

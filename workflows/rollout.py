@@ -20,7 +20,7 @@ class Rollout:
 
     @workflow.run
     async def run(self, order: Order) -> Tally:
-        """Go through the runs until all were told, or half an hour is not enough for the rest."""
+        """Go through the runs until all were told, or about 22 minutes is not enough for the rest."""
         tally = await self._told(order)
         for pause in _PAUSES:
             if not tally.later:

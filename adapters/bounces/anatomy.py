@@ -14,6 +14,8 @@ from email.header import decode_header, make_header
 from email.message import Message
 from typing import Any
 
+from pydantic import Field
+
 from domain.values import Value
 
 Fields = dict[str, str]
@@ -24,14 +26,14 @@ _RETURNED = {"message/rfc822", "message/global", "text/rfc822-headers", "message
 _PER_RECIPIENT = {"final-recipient", "original-recipient", "action"}
 _HEADER = re.compile(r"^([A-Za-z][A-Za-z0-9-]*) ?:")
 _OF_MAIL = {
-    "received", "return-path", "message-id", "from", "to", "subject", "date", "mime-version", "dkim-signature", "reply-to",
-    "content-type", "delivered-to", "user-agent", "x-mailer", "sender",
+    "received", "return-path", "message-id", "from", "to", "subject", "date", "mime-version", "dkim-signature",
+    "reply-to", "content-type", "delivered-to", "user-agent", "x-mailer", "sender",
 }  # fmt: skip
 _TAG = re.compile(r"<(?:/?[a-z][a-z0-9]*(?:\s[^<>]*)?/?|!--.*?--|!doctype[^>]*)>", re.IGNORECASE | re.DOTALL)
 _STYLE = re.compile(r"<(style|script|head)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
 _COPY_BELOW = re.compile(
-    r"^[\W_]*(?:below this line|this is a copy|original message\b|unsent message|returned message|message headers? follow|the header|"
-    r"included is a copy|enclosed is a copy|below is a copy|original message headers|message details|the message header|headers of the)",
+    r"^[\W_]*(?:below this line|(?:this|included|enclosed|below) is a copy|original message\b|unsent message|"
+    r"returned message|message headers? follow|the (?:message )?header|message details|headers of the)",
     re.IGNORECASE,
 )
 _MAX = 4 << 20
@@ -51,10 +53,10 @@ class Anatomy(Value):
 
     headers: Fields
     notice: str
-    report: Fields = {}
+    report: Fields = Field(default_factory=dict)
     recipients: tuple[Fields, ...] = ()
     feedback: Fields | None = None
-    original: Fields = {}
+    original: Fields = Field(default_factory=dict)
 
 
 def dissect(raw: bytes) -> Anatomy:
@@ -75,9 +77,9 @@ def dissect(raw: bytes) -> Anatomy:
                 report = report or blocks[0]
             recipients += [block for block in blocks if not block.keys().isdisjoint(_PER_RECIPIENT)]
         elif kind in _RETURNED:
-            inner = part.get_payload()
-            if isinstance(inner, list) and inner and inner[0].get_content_type() == "multipart/report" and not recipients:
-                return dissect(inner[0].as_bytes())  # a gateway has wrapped the report in one of its own
+            inner = _inside(part)
+            if inner is not None and inner.get_content_type() == "multipart/report" and not recipients:
+                return dissect(inner.as_bytes())  # a gateway has wrapped the report in one of its own
             original = original or _returned(part)
         elif kind.startswith(("text/", "multipart/")) and not original:
             notices.append(_text(part))
@@ -120,7 +122,9 @@ def _blocks(part: Message) -> list[Fields]:
 
 
 def _parsed_blocks(text: str) -> list[Fields]:
-    return [_fields(message_from_string(block.strip() + "\n\n")) for block in re.split(r"\n\s*\n", text) if block.strip()]
+    return [
+        _fields(message_from_string(block.strip() + "\n\n")) for block in re.split(r"\n\s*\n", text) if block.strip()
+    ]
 
 
 def _written(text: str) -> Fields:
@@ -128,10 +132,14 @@ def _written(text: str) -> Fields:
 
 
 def _returned(part: Message) -> Fields:
+    inner = _inside(part)
+    return _fields(message_from_string(_text(part).lstrip()) if inner is None else inner)
+
+
+def _inside(part: Message) -> Message | None:
     payload = part.get_payload()
-    if isinstance(payload, list) and payload and isinstance(payload[0], Message):
-        return _fields(payload[0])
-    return _fields(message_from_string(_text(part).lstrip()))
+    inner = payload[0] if isinstance(payload, list) and payload else None
+    return inner if isinstance(inner, Message) else None
 
 
 def _text(part: Message) -> str:

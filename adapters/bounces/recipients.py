@@ -1,8 +1,8 @@
 """Recipients: who a returned mail is about, and what it says of each of them.
 
-The fields of a report come first; where there are none (qmail, Exim, older sendmail, mobile carriers) the words for people
-are read: an address that begins a line begins what is said about it, and in a transcript of the session what is said
-about an address stands before it.
+The fields of a report come first; where there are none (qmail, Exim, older sendmail, mobile carriers) the words for
+people are read: an address that begins a line begins what is said about it, and in a transcript of the session what is
+said about an address stands before it.
 """
 
 import re
@@ -14,7 +14,8 @@ from domain.bounces import Remark
 _ADDRESS = r"[^\s<>\"'(),;:\[\]]+@[^\s<>\"'(),;:\[\]]*[^\s<>\"'(),;:\[\].]"
 _ANY = re.compile(rf"<?({_ADDRESS})>?")
 _BEGINS = re.compile(
-    rf"^[ \t*>-]*(?:Recipient(?: address)?: |Addressed To: |RCPT TO: )?[<\"]?({_ADDRESS})[>\"]?(?=$|[\s:;,(.<])", re.IGNORECASE
+    rf"^[ \t*>-]*(?:Recipient(?: address)?: |Addressed To: |RCPT TO: )?[<\"]?({_ADDRESS})[>\"]?(?=$|[\s:;,(.<])",
+    re.IGNORECASE,
 )
 _ANSWERED = re.compile(rf"^[45]\d\d (?:[45]\.\d+\.\d+ )?<?({_ADDRESS})>?\.\.\. ")
 _SYSTEM = re.compile(r"^(mailer-?daemon|postmaster|mail-?daemon|root|no-?reply)@", re.IGNORECASE)
@@ -22,15 +23,21 @@ _REPLY = re.compile(r"(?<![\d.\[])([245]\d\d)(?:[ -]+#?|: ?|$)([245]\.\d{1,3}\.\
 _REPLY_LINE = re.compile(r"(?<![\d.\[:])[45]\d\d[ :-]|(?<![\d.\[/v#])[45]\.[0-9]\.\d{1,3}(?![\d.])|ERROR_CODE")
 _STATUS = re.compile(r"(?<![\d.\[/v])([245]\.[0-9]\.\d{1,3})(?![\d.])")
 _TRANSCRIPT = re.compile(r"(?:^[ \t>]*<<< .*(?:\n|\Z))+", re.MULTILINE)
-_AFTERMATH = re.compile(r"^(?:503|554 5\.5\.1|554 5\.0\.0 ?no|354|[235]\d\d 2\.)|need rcpt|no valid recipients", re.IGNORECASE)
+_AFTERMATH = re.compile(
+    r"^(?:503|554 5\.5\.1|554 5\.0\.0 ?no|354|[235]\d\d 2\.)|need rcpt|no valid recipients", re.IGNORECASE
+)
 _COMMANDS = (
-    ("DATA", r"end of (?:data|message)|after (?:sending )?data\b|\.<CRLF>|\[(?:DATA|BODY)\]|(?:TEXT|DATA) command|SMTP:DATA"),
+    (
+        "DATA",
+        r"end of (?:data|message)|after (?:sending )?data\b|\.<CRLF>|\[(?:DATA|BODY)\]|(?:TEXT|DATA) command|SMTP:DATA",
+    ),
     ("DATA", r"(?:reply to|response to|>>>|final) \"?DATA\b"),
     ("RCPT", r"does not like recipient|\[RCPT_TO\]|SMTP:RCPT|RCPT(?: TO)? (?:command|response)"),
     ("RCPT", r"(?:reply to|after|response to|>>>|\bour) (?:pipelined )?\"?RCPT\b"),
     ("MAIL", r"sender was rejected|\[MAIL_FROM\]|SMTP:MAIL|MAIL FROM (?:command|response)"),
     ("MAIL", r"(?:reply to|after|response to|>>>|\bour) (?:pipelined )?\"?MAIL (?:FROM|command)"),
-    ("EHLO", r"my name was rejected|(?:reply to|after|response to|>>>) \"?(?:EHLO|HELO)\b|initial connection|refused to talk"),
+    ("EHLO", r"my name was rejected|initial connection|refused to talk"),
+    ("EHLO", r"(?:reply to|after|response to|>>>) \"?(?:EHLO|HELO)\b"),
 )
 _COMMAND = [(command, re.compile(pattern, re.IGNORECASE)) for command, pattern in _COMMANDS]
 
@@ -40,17 +47,12 @@ def remarks(mail: Anatomy) -> list[Remark]:
     sections = _sections(mail)
     if mail.recipients:
         return [_of_report(mail, fields, sections) for fields in mail.recipients]
-    return [
-        _remark(mail, recipient, said, {}) for recipient, said in sections.items()
-    ]
+    return [_remark(mail, recipient, said, {}) for recipient, said in sections.items()]
 
 
 def _of_report(mail: Anatomy, fields: Fields, sections: dict[str, str]) -> Remark:
     recipient = address(fields.get("final-recipient", "")) or address(fields.get("original-recipient", ""))
-    if len(mail.recipients) == 1:
-        said = mail.notice
-    else:
-        said = sections.get(recipient.lower(), "")
+    said = mail.notice if len(mail.recipients) == 1 else sections.get(recipient.lower(), "")
     return _remark(mail, recipient, said, fields)
 
 
@@ -124,11 +126,15 @@ def _command(text: str) -> str | None:
 def _sections(mail: Anatomy) -> dict[str, str]:
     """Say what the words for people say of each address, in order."""
     lines = mail.notice.split("\n")
-    ours = {address.lower() for name in ("to", "from", "sender") for address in _ANY.findall(mail.headers.get(name, ""))}
+    ours = {
+        address.lower() for name in ("to", "from", "sender") for address in _ANY.findall(mail.headers.get(name, ""))
+    }
     failed = [address.lower() for address in _ANY.findall(mail.headers.get("x-failed-recipients", ""))]
-    anchors = [(n, a) for n, a in _anchors(lines) if (a in failed if failed else a not in ours and not _SYSTEM.match(a))]
+    anchors = [
+        (n, a) for n, a in _anchors(lines) if (a in failed if failed else a not in ours and not _SYSTEM.match(a))
+    ]
     found: dict[str, str] = {}
-    if any(line.startswith("<<<") or line.startswith(">>>") for line in lines):
+    if any(line.startswith(("<<<", ">>>")) for line in lines):
         begin = 0
         for number, address in anchors:
             found[address] = found.get(address, "") + "\n" + "\n".join(lines[begin : number + 1])
@@ -156,5 +162,6 @@ def _anchors(lines: list[str]) -> Iterator[tuple[int, str]]:
 
 
 def address(field: str) -> str:
+    """Read the address of a report's field (`rfc822; ada@example.com`)."""
     match = _ANY.search(field.partition(";")[2] or field)
     return match[1] if match else (field.partition(";")[2] or field).strip(" <>")

@@ -10,6 +10,7 @@ import aiosmtplib
 
 from adapters.channels.mime import Envelope, envelope, wire
 from adapters.channels.smtp_url import SmtpServer
+from domain.bounces import Remark, kind
 from domain.errors import ChannelUnavailable, DeliveryUnknown, RecipientRejected
 from domain.message import Letter
 from domain.ports import Clock
@@ -17,6 +18,10 @@ from domain.ports import Clock
 _OUR_FAULT = frozenset({503, 530, 535, 538})
 """Refusals that are about our session (bad sequence, log in first), not about the recipient."""
 _ADDRESS = re.compile(r"[^\s<>\"'(),;:\[\]]+@[^\s<>\"'(),;:\[\]]+")
+_STATUS = re.compile(r"5\.\d{1,3}\.\d{1,3}\b")
+_NO_RELAY = re.compile(
+    r"relay(?:ing)? (?:access )?(?:denied|not|prohibited)|(?:not|n't) (?:\w+ ){0,4}relay|no relay", re.IGNORECASE
+)
 _DOT = re.compile(rb"^\.", re.MULTILINE)
 
 
@@ -168,7 +173,7 @@ class _Connection:
             raise _Dropped(_words(problem)) from problem
         code, answer = await self._hand_over(raw)
         if 400 <= code < 600:
-            raise _refusal(code, answer, between)
+            raise _refusal(code, answer, between, "DATA")
         if not 200 <= code < 300:
             raise DeliveryUnknown(f"no verdict on the message: {code} {_words(answer, between.recipient)}")
         self.sent += 1
@@ -210,11 +215,11 @@ class _Connection:
             await self._client.rcpt(between.recipient, encoding=encoding)
         except aiosmtplib.SMTPResponseException as problem:
             self._raise_if_closing(problem.code, problem.message)
-            raise _refusal(problem.code, problem.message, between) from problem
+            raise _refusal(problem.code, problem.message, between, "RCPT") from problem
         code, answer = await self._client.execute_command(b"DATA")
         if code != 354:
             self._raise_if_closing(code, answer)
-            raise _refusal(code, answer, between)
+            raise _refusal(code, answer, between, "DATA")
 
     async def _hand_over(self, raw: bytes) -> tuple[int, str]:
         """Write the message and wait for the verdict.
@@ -239,10 +244,16 @@ class _Connection:
             raise _Dropped(f"421 {_words(answer)}")
 
 
-def _refusal(code: int, answer: str, between: Envelope) -> ChannelUnavailable | RecipientRejected:
+def _refusal(code: int, answer: str, between: Envelope, command: str) -> ChannelUnavailable | RecipientRejected:
     words = _words(answer, between.recipient)
-    if 500 <= code < 600 and code not in _OUR_FAULT:
-        return RecipientRejected(code, words)
+    # A server that does not relay for us will take nothing for anybody until somebody corrects our settings.
+    if 500 <= code < 600 and code not in _OUR_FAULT and not _NO_RELAY.search(words):
+        status = _STATUS.match(answer)
+        remark = Remark(
+            recipient=between.recipient, action="failed", status=status[0] if status else None, code=code,
+            diagnostic=f"{code} {' '.join(answer.split())}", command=command,
+        )  # fmt: skip
+        return RecipientRejected(code, words, kind(remark))
     return ChannelUnavailable(f"{code} {words}")
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import Row, Update, and_, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from adapters.postgres import decisions, waitlist
+from adapters.postgres import decisions, suppressions, waitlist
 from adapters.postgres import runs as run_rows
 from adapters.postgres.material import material
 from adapters.postgres.tables import (
@@ -23,7 +23,6 @@ from adapters.postgres.tables import (
     events,
     identities,
     messages,
-    suppressions,
 )
 from adapters.postgres.truth import truth
 from domain import ids
@@ -63,7 +62,7 @@ class PostgresLedger:
             settled = await _settled(connection, slot, now)
             if settled is not None:
                 return Claim(delivery=settled)
-            known = await truth(connection, slot, customer)
+            known = await truth(connection, slot, customer, now)
             delivery = decide(slot, known, now)
             await decisions.write(connection, slot, delivery, known, now)
             message_id = await _write(connection, slot, customer, delivery, now)
@@ -86,12 +85,16 @@ class PostgresLedger:
 
     async def record(self, slot: Slot, message_id: UUID, delivery: Delivery, now: datetime) -> None:
         async with self._engine.begin() as connection:
-            values = {"state": delivery.result, "because": delivery.because, "settled_at": now}
-            await connection.execute(_message(slot, message_id).values(values))
+            values: dict[str, Any] = {"state": delivery.result, "because": delivery.because, "settled_at": now}
+            if delivery.bounce is not None:
+                values |= {"bounce": delivery.bounce, "bounced_at": now}
+            change = _message(slot, message_id).values(values).returning(messages.c.address)
+            address = await connection.scalar(change)
             if delivery.result is not Result.SENT:
                 await decisions.write(connection, slot, delivery, None, now)
-            if delivery.result is Result.BOUNCED:
-                await _suppress(connection, slot.store_id, message_id, now)
+            if delivery.bounce is not None and address is not None:
+                detail = delivery.because.rpartition(" ")[2]
+                await suppressions.after_bounce(connection, slot.store_id, address, delivery.bounce, detail, now)
             await _close_if_last(connection, slot, delivery, now)
 
     async def _move(self, slot: Slot, message_id: UUID, expected: str, values: dict[str, Any]) -> bool:
@@ -180,6 +183,9 @@ async def _write(
         "state": "claimed" if sending else delivery.result,
         "because": delivery.because,
         "address": customer.email if sending else None,
+        "template": slot.step.template,
+        "transactional": slot.step.transactional,
+        "topic": slot.step.topic,
         "discount_code": slot.step.discount_code,
         "claimed_at": delivery.at or now,
         "settled_at": now if delivery.final and not sending else None,
@@ -191,8 +197,6 @@ async def _write(
         "run_id": slot.run_id,
         "journey": slot.journey,
         "step": slot.step.name,
-        "template": slot.step.template,
-        "transactional": slot.step.transactional,
     }
     key = [messages.c.store_id, messages.c.message_id]
     statement = upsert(messages).values(**row, **values)
@@ -204,10 +208,3 @@ async def _close_if_last(connection: AsyncConnection, slot: Slot, delivery: Deli
     asks_again = not delivery.final or (slot.again_if_stale and delivery.result is Result.STALE)
     if slot.last and not asks_again and delivery.result is not Result.EXITED:
         await run_rows.end(connection, slot.store_id, slot.run_id, Outcome.COMPLETED, "all steps done", now)
-
-
-async def _suppress(connection: AsyncConnection, store_id: str, message_id: UUID, now: datetime) -> None:
-    """Keep a hard-bounced address from being tried again."""
-    address = select(messages.c.address).where(messages.c.store_id == store_id, messages.c.message_id == message_id)
-    row = {"store_id": store_id, "channel": "email", "address": await connection.scalar(address), "at": now}
-    await connection.execute(upsert(suppressions).values(**row, reason="bounced").on_conflict_do_nothing())

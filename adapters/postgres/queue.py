@@ -1,6 +1,6 @@
 """The queue of accepted events: which are next in a lane, what became of them, which were given up."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.postgres.tables import events
+from domain import ids
 from domain.commands import Command
 from domain.events import Event, Who
 from domain.values import Value
@@ -64,6 +65,12 @@ async def take_lane(connection: AsyncConnection, lane: int) -> bool:
 async def leave_lane(connection: AsyncConnection, lane: int) -> None:
     """Give a lane back."""
     await connection.execute(select(func.pg_advisory_unlock(_LANES, lane)))
+
+
+async def hold_lanes(connection: AsyncConnection, store_id: str, names: Iterable[str]) -> None:
+    """Wait until nobody routes events of these identities (`Who.lane`), and let nobody until the transaction ends."""
+    for lane in sorted({ids.shard(store_id, name) for name in names}):
+        await connection.execute(select(func.pg_advisory_xact_lock(_LANES, lane)))
 
 
 async def next_in_lane(connection: AsyncConnection, lane: int, limit: int, now: datetime) -> list[Queued]:

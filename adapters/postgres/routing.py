@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.postgres import happenings, identities, interest, plans, runs
+from adapters.postgres import happenings, identities, interest, plans, runs, tombstones
 from adapters.postgres.apply import Applying, Derived, apply
 from adapters.postgres.identities import Resolved
 from adapters.postgres.sales import Sales
@@ -36,6 +36,7 @@ class Terms(Value):
     Attributes:
         mentioned: The events that the store's follow-ups have to hear of.
         ending: Those among them that end runs, also of earlier plans.
+        erasures: Whether the store has erased anybody.
     """
 
     currency: str = "USD"
@@ -43,6 +44,7 @@ class Terms(Value):
     plans: dict[str, PinnedPlan]
     mentioned: frozenset[str] = frozenset()
     ending: frozenset[str] = frozenset()
+    erasures: bool = False
 
 
 TermsByStore = dict[str, Terms]
@@ -60,6 +62,8 @@ async def route(
     if store_id not in read:
         read[store_id] = await _terms(connection, store_id)
     terms = read[store_id]
+    if terms.erasures and await tombstones.refused(connection, event):
+        return []
     understood = facts(event, terms.currency)
     name = heard_as(event.type, event.name) if terms.mentioned else None
     mentioned = name is not None and name in terms.mentioned
@@ -91,10 +95,11 @@ async def route(
 
 
 async def _terms(connection: AsyncConnection, store_id: str) -> Terms:
-    query = select(stores.c.currency, stores.c.timezone).where(stores.c.store_id == store_id)
+    erasures = tombstones.laid(store_id).label("erasures")
+    query = select(stores.c.currency, stores.c.timezone, erasures).where(stores.c.store_id == store_id)
     # A new plan waits for the batches that still begin runs with the old one, so that whoever moves runs finds them.
     store = (await connection.execute(query.with_for_update(read=True))).one_or_none()
-    settled = {} if store is None else {"currency": store.currency, "timezone": store.timezone}
+    settled = {} if store is None else dict(store._mapping)
     known = await plans.current(connection, store_id)
     follow_ups = [offer.plan for offer in known.values() if isinstance(offer.plan, FollowUpPlan)]
     if not follow_ups:

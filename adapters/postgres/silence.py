@@ -11,6 +11,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from adapters.postgres import tombstones
 from adapters.postgres.tables import consents, customers, suppressions
 from domain.consent import ConsentRecord, asked_for_mail
 
@@ -49,7 +50,7 @@ async def settle(connection: AsyncConnection, store_id: str, customer_id: UUID, 
         lift = delete(suppressions).where(
             suppressions.c.store_id == store_id,
             suppressions.c.channel == channel,
-            suppressions.c.address == customer.email,
+            suppressions.c.address.in_(tombstones.spellings(store_id, customer.email)),
             suppressions.c.reason == "unsubscribed",
             suppressions.c.at < asked_again,
         )

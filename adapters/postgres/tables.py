@@ -12,6 +12,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     SmallInteger,
@@ -49,6 +50,8 @@ stores = Table(
     Column("sender_email", Text, nullable=False),
     Column("sender_name", Text, nullable=False),
     Column("address", Text, nullable=False, server_default=""),
+    # of the hashes by which erased customers are recognised
+    Column("salt", Uuid, nullable=False, server_default=text("gen_random_uuid()")),
     _time("created_at"),
 )
 
@@ -259,11 +262,36 @@ suppressions = Table(
     Column("store_id", Text, nullable=False),
     Column("channel", Text, nullable=False),
     Column("address", Text, nullable=False),
-    # unsubscribed stops marketing; bounced and complained stop everything
+    # unsubscribed stops marketing; every other reason stops everything
     Column("reason", Text, nullable=False),
     _time("at"),
+    # None: for good
+    _time("expires_at", nullable=True),
+    # who did it, or what was said: codes and names of files, no words of others
+    Column("detail", Text, nullable=False, server_default=""),
     PrimaryKeyConstraint("store_id", "channel", "address", "reason"),
-    CheckConstraint("reason in ('unsubscribed', 'bounced', 'complained', 'manual')", name="reason"),
+    CheckConstraint("reason in ('unsubscribed', 'bounced', 'complained', 'manual', 'imported')", name="reason"),
+)
+
+# What verifies a mail provider's webhooks; a secret is kept sealed where a master key is set.
+provider_secrets = Table(
+    "provider_secrets",
+    metadata,
+    Column("store_id", Text, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("secret", Text, nullable=False),
+    _time("created_at"),
+    PrimaryKeyConstraint("store_id", "provider", "secret"),
+    CheckConstraint("provider in ('ses', 'sendgrid', 'mailgun', 'postmark')", name="provider"),
+)
+
+# Quiet hours and caps of a store's marketing, as `domain.sending_rules`; a store without a row has none.
+sending_rules = Table(
+    "sending_rules",
+    metadata,
+    Column("store_id", Text, primary_key=True),
+    Column("rules", JSONB, nullable=False),
+    _time("set_at"),
 )
 
 plans = Table(
@@ -319,6 +347,7 @@ messages = Table(
     Column("template", Text, nullable=False),
     Column("channel", Text, nullable=False, server_default="email"),
     Column("transactional", Boolean, nullable=False),
+    Column("topic", Text, nullable=False, server_default="marketing_emails"),
     # claimed: ours to send; sending: handed to the provider, not yet answered; else a Result
     Column("state", Text, nullable=False),
     Column("because", Text),
@@ -332,6 +361,11 @@ messages = Table(
     _time("opened_at", nullable=True),
     _time("clicked_at", nullable=True),
     _time("converted_at", nullable=True),
+    # what came back for it: a `domain.bounces.Kind`, the worst that was told
+    Column("bounce", Text),
+    _time("bounced_at", nullable=True),
+    _time("delivered_at", nullable=True),
+    _time("complained_at", nullable=True),
     Column("order_id", Text),
     Column("order_value_minor", BigInteger),
     PrimaryKeyConstraint("store_id", "message_id"),
@@ -339,6 +373,7 @@ messages = Table(
 )
 Index("ix_messages_id", messages.c.message_id)
 Index("ix_messages_customer", messages.c.store_id, messages.c.customer_id, messages.c.claimed_at)
+Index("ix_messages_address", messages.c.store_id, messages.c.address, messages.c.claimed_at)
 
 # Each answer of the gate, with what it knew: why a message was sent, put off or withheld. Append-only.
 decisions = Table(
@@ -404,3 +439,28 @@ happenings = Table(
     PrimaryKeyConstraint("store_id", "event_id"),
 )
 Index("ix_happenings_customer", happenings.c.store_id, happenings.c.customer_id, happenings.c.name, happenings.c.at)
+
+# What encrypts the payloads in Temporal, wrapped by a master key. A destroyed key leaves its row, so that none follows.
+data_keys = Table(
+    "data_keys",
+    metadata,
+    Column("store_id", Text, nullable=False),
+    # a customer; or -, for what a store has beside them
+    Column("owner", Text, nullable=False),
+    Column("wrapped", LargeBinary),
+    # which master key wrapped it
+    Column("master", Text),
+    _time("created_at"),
+    _time("destroyed_at", nullable=True),
+    PrimaryKeyConstraint("store_id", "owner"),
+)
+
+# Who was erased, as salted hashes of their identities; what happened before that is not taken in any more.
+tombstones = Table(
+    "tombstones",
+    metadata,
+    Column("store_id", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    _time("erased_at"),
+    PrimaryKeyConstraint("store_id", "digest"),
+)

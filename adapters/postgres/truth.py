@@ -1,14 +1,15 @@
 """What is true now: all that the gate decides on, read in the claim's transaction under the customer's lock."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.postgres import interest, watchers
-from adapters.postgres.tables import carts, consents, messages, orders, pauses, products, runs, suppressions
+from adapters.postgres import interest, suppressions, watchers
+from adapters.postgres.tables import carts, consents, messages, orders, pauses, products, runs
+from adapters.postgres.traffic import traffic
 from domain.cart import Cart
 from domain.consent import ConsentRecord, allows
 from domain.delivery import CartQuiet, InStock, OrderStands, PriceLow, Result, Slot, Undecided
@@ -17,7 +18,7 @@ from domain.operations import OnResume, Pause
 from domain.runs import Outcome
 
 
-async def truth(connection: AsyncConnection, slot: Slot, customer: Row[Any]) -> Truth:
+async def truth(connection: AsyncConnection, slot: Slot, customer: Row[Any], now: datetime) -> Truth:
     """Read everything that the gate decides on."""
     store_id, customer_id = slot.store_id, customer.customer_id
     outcome = await connection.scalar(
@@ -28,17 +29,7 @@ async def truth(connection: AsyncConnection, slot: Slot, customer: Row[Any]) -> 
     seen: dict[str, Any] = {"ended": None if outcome is None else Outcome(outcome), "address": customer.email}
     seen["pauses"] = await _pauses(connection, slot)
     if customer.email is not None:
-        reasons = set(
-            (
-                await connection.execute(
-                    select(suppressions.c.reason).where(
-                        suppressions.c.store_id == store_id,
-                        suppressions.c.channel == "email",
-                        suppressions.c.address == customer.email,
-                    )
-                )
-            ).scalars()
-        )
+        reasons = set((await connection.execute(suppressions.in_force(store_id, customer.email, now))).scalars())
         seen["unsubscribed"] = "unsubscribed" in reasons
         seen["suppressed"] = min(reasons - {"unsubscribed"}, default=None)
     ledger = select(consents.c.topic, consents.c.granted, consents.c.at, consents.c.source).where(
@@ -55,6 +46,7 @@ async def truth(connection: AsyncConnection, slot: Slot, customer: Row[Any]) -> 
             messages.c.state.in_([Result.SENT, Result.UNKNOWN, "claimed", "sending"]),
         )
         seen["last_marketing_at"] = await connection.scalar(others)
+    seen |= await traffic(connection, slot, customer, now)
     for condition in slot.requires:
         match condition:
             case CartQuiet():

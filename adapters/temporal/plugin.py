@@ -1,8 +1,9 @@
-"""One plugin configures client, worker and replayer identically: converter and strict sandbox."""
+"""One plugin configures client, worker and replayer identically: converter, encryption and strict sandbox."""
 
 import dataclasses
 
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes, PayloadCodec
 from temporalio.plugin import SimplePlugin
 from temporalio.worker import WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
@@ -25,6 +26,17 @@ def _strict(runner: WorkflowRunner | None) -> WorkflowRunner:
     return dataclasses.replace(runner, restrictions=restrictions)
 
 
-def journeys_plugin() -> SimplePlugin:
-    """Build the plugin."""
-    return SimplePlugin("journeys", data_converter=pydantic_data_converter, workflow_runner=_strict)
+def _converter(codec: PayloadCodec | None) -> DataConverter:
+    if codec is None:
+        return pydantic_data_converter
+    # A failure's message and stack trace are no payloads; this makes them one, so that the codec gets them.
+    return dataclasses.replace(
+        pydantic_data_converter,
+        payload_codec=codec,
+        failure_converter_class=DefaultFailureConverterWithEncodedAttributes,
+    )
+
+
+def journeys_plugin(codec: PayloadCodec | None = None) -> SimplePlugin:
+    """Build the plugin; with a codec, all that Temporal keeps passes through it."""
+    return SimplePlugin("journeys", data_converter=_converter(codec), workflow_runner=_strict)

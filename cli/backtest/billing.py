@@ -4,9 +4,11 @@ What a workflow orders is read from the completions of its tasks, which are the 
 is started and signalled from outside is counted where it is called.
 """
 
+import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from temporalio.api.common.v1 import Payload
 from temporalio.bridge.proto.workflow_activation import WorkflowActivation
 from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
 from temporalio.worker import (
@@ -55,7 +57,8 @@ class BillingRunner(WorkflowRunner):
             completion = activate(act)
             # A replay orders nothing anew.
             if not act.is_replaying:
-                if any(job.HasField("initialize_workflow") for job in act.jobs):
+                starts = [job.initialize_workflow for job in act.jobs if job.HasField("initialize_workflow")]
+                if starts and not _goes_on(starts[0].arguments):
                     self._began(det.info.workflow_id)
                 self._count(det.info.workflow_id, completion)
             return completion
@@ -70,7 +73,13 @@ class BillingRunner(WorkflowRunner):
             kind = command.WhichOneof("variant") or ""
             if kind in _BILLED:
                 self._actions[_BILLED[kind]] += 1
-            if kind in _OVER:
+            if kind in _OVER and not _goes_on(command.continue_as_new_workflow_execution.arguments):
                 self._ended(workflow_id)
             elif kind == _BROKEN:
                 self._broken(command.fail_workflow_execution.failure.message)
+
+
+def _goes_on(arguments: Sequence[Payload]) -> bool:
+    """Tell whether a run goes on from a history that had become too long: its entry says where it stands."""
+    entries = [json.loads(argument.data) for argument in arguments]
+    return any(isinstance(entry, dict) and entry.get("put_off") for entry in entries)

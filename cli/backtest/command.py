@@ -111,7 +111,7 @@ def _play(
                 on_progress=lambda count: progress.update(task, completed=count),
             )
             progress.update(task, description="playing", completed=0, total=len(script.entries) * len(wanted))
-            if script.last is not None:
+            if script.entries and script.last is not None:
                 parts = script.parts(_PART, at_least=min(jobs, ceil(len(script.entries) / _SMALLEST_PART)))
                 script.entries = []
                 performances, interrupted = crew.perform(

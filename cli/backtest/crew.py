@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 
 from adapters.postgres.migrations import upgrade
-from cli.backtest.part import Outcome, Spec
+from cli.backtest.part import Performed, Spec
 from cli.backtest.report import Tally
 from cli.backtest.script import Entry
 from cli.stack.postgres import DATABASE, LocalPostgres, temporary_dir
@@ -42,11 +42,11 @@ class _Player:
     child: Child
 
     @property
-    def outcome(self) -> Outcome | None:
+    def outcome(self) -> Performed | None:
         """What came of the part; None as long as it is being played."""
         if not self.spec.result.exists():
             return None
-        return Outcome.model_validate_json(self.spec.result.read_text(encoding="utf-8"))
+        return Performed.model_validate_json(self.spec.result.read_text(encoding="utf-8"))
 
     @property
     def played(self) -> int:
@@ -114,7 +114,7 @@ class _Crew:
         self._directory, self._postgres, self._on_progress = directory, postgres, on_progress
         self._waiting: deque[tuple[int, Path]] = deque()
         self._playing: list[_Player] = []
-        self._outcomes: list[tuple[int, Outcome]] = []
+        self._outcomes: list[tuple[int, Performed]] = []
         self._through = 0
 
     def write(self, parts: Sequence[Sequence[Entry]]) -> None:

@@ -59,10 +59,10 @@ def _lines(report: Report) -> Iterator[tuple[str, str, float]]:
 
 def show(result: Result, console: Console) -> None:
     """Draw the tables."""
-    console.print(_overview(result))
-    for name in _BREAKDOWNS:
-        if any(getattr(report, name) for report in _reports(result)):
-            console.print(_breakdown(result, name))
+    what = "triggers only" if result.triggers_only else "full plan"
+    data = f"{result.first[:16]} to {result.last[:16]}" if result.first and result.last else "no data"
+    console.print(f"\n[bold]{result.journey}[/bold], {what}; {data} (UTC)", highlight=False)
+    console.print(_numbers(result))
     if result.messages_by_day:
         console.print(_days(result))
     if result.difference is not None:
@@ -71,32 +71,27 @@ def show(result: Result, console: Console) -> None:
         console.print("[bold]Interrupted: this is what was known so far.[/bold]")
 
 
-def _reports(result: Result) -> list[Report]:
-    return [result] if result.against is None else [result, result.against]
-
-
-def _overview(result: Result) -> Table:
-    what = "triggers only" if result.triggers_only else "full plan"
-    data = f"{result.first} to {result.last}" if result.first else "no data"
-    table = _table(f"{result.journey}, {what}; {data}", result)
+def _numbers(result: Result) -> Table:
+    reports = [result] if result.against is None else [result, result.against]
+    table = Table(caption=f"Cost in US dollars, at {result.price_per_million_actions:g} for a million actions.")
+    table.add_column("")
+    for report in reports:
+        table.add_column(report.plan_source, justify="right")
     for name in _NUMBERS:
         if name != "skipped" or result.skipped:
-            table.add_row(_words(name), *(_number(getattr(report, name)) for report in _reports(result)))
-    table.caption = f"cost in US dollars at {result.price_per_million_actions:g} for a million actions"
-    return table
-
-
-def _breakdown(result: Result, name: str) -> Table:
-    table = _table(_words(name), result)
-    reports = _reports(result)
-    for key in dict.fromkeys(key for report in reports for key in getattr(report, name)):
-        table.add_row(key, *(_number(getattr(report, name).get(key, 0)) for report in reports))
+            table.add_row(_words(name), *(_number(getattr(report, name)) for report in reports))
+    for name in _BREAKDOWNS:
+        if keys := dict.fromkeys(key for report in reports for key in getattr(report, name)):
+            table.add_section()
+            table.add_row(f"[bold]{_words(name)}[/bold]")
+        for key in keys:
+            table.add_row(f"  {_words(key)}", *(_number(getattr(report, name).get(key, 0)) for report in reports))
     return table
 
 
 def _days(result: Result) -> Table:
     steps = list(result.messages_by_step)
-    table = Table(title="messages by day, the busiest", title_justify="left")
+    table = Table(title="Messages on the busiest days", title_justify="left")
     for heading in ("day", *steps):
         table.add_column(heading, justify="left" if heading == "day" else "right")
     busiest = sorted(result.messages_by_day, key=lambda day: -sum(result.messages_by_day[day].values()))
@@ -107,7 +102,7 @@ def _days(result: Result) -> Table:
 
 def _customers(difference: Difference) -> Table:
     title = (
-        f"customers: {difference.more} get more, {difference.fewer} fewer, {difference.other} others, "
+        f"Customers: {difference.more} get more, {difference.fewer} fewer, {difference.other} others, "
         f"{difference.same} the same"
     )
     table = Table("customer", "", "messages", "against", title=title, title_justify="left")
@@ -115,15 +110,6 @@ def _customers(difference: Difference) -> Table:
         table.add_row(changed.customer, changed.change, "\n".join(changed.messages), "\n".join(changed.against))
     if len(difference.changed) > _CUSTOMERS_SHOWN:
         table.caption = f"the first {_CUSTOMERS_SHOWN} of {len(difference.changed)}; --json and --csv have all"
-    return table
-
-
-def _table(title: str, result: Result) -> Table:
-    table = Table(title=title, title_justify="left", min_width=40)
-    table.add_column("")
-    table.add_column(result.plan_source, justify="right")
-    if result.against:
-        table.add_column(result.against.plan_source, justify="right")
     return table
 
 

@@ -49,7 +49,7 @@ class Spec(BaseModel):
     result: Path
 
 
-class Outcome(BaseModel):
+class Performed(BaseModel):
     """What came of it.
 
     Attributes:
@@ -62,7 +62,7 @@ class Outcome(BaseModel):
     error: str | None = None
 
 
-async def play(spec: Spec) -> Outcome:
+async def play(spec: Spec) -> Performed:
     """Play a part until its end, or until the process is asked to end."""
     with spec.calls.open(encoding="utf-8") as lines:
         calls = [played(line) for line in lines]
@@ -70,7 +70,7 @@ async def play(spec: Spec) -> Outcome:
     # The database is nobody else's and never goes away: connections need not be tried before each use, but waited for.
     url = Settings(database_url=spec.database_url).sqlalchemy_url
     engine = create_async_engine(url, pool_size=_CONNECTIONS, max_overflow=0, pool_timeout=_PATIENCE_S)
-    outcome = Outcome()
+    performed = Performed()
     async with time_skipping_server() as env:
         replay = Replay(engine, env, calls, spec.end)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -78,13 +78,13 @@ async def play(spec: Spec) -> Outcome:
         try:
             await replay.play(spec.journey, plan, _noting(spec.progress))
         except JourneysError as problem:
-            outcome.error = str(problem)
+            performed.error = str(problem)
         if replay.played:
             customers = replay.agenda.customers
-            outcome.tally = await tally(engine, plan, customers, replay.shift, replay.actions)
-        outcome.complete = outcome.error is None and not replay.stopping.is_set()
+            performed.tally = await tally(engine, plan, customers, replay.shift, replay.actions)
+        performed.complete = performed.error is None and not replay.stopping.is_set()
     await engine.dispose()
-    return outcome
+    return performed
 
 
 def _noting(progress: Path) -> Callable[[int], None]:
@@ -100,9 +100,9 @@ def main(spec_path: str) -> None:
     # Nearly everything that is made for a call is gone after it, without cycles.
     gc.set_threshold(50_000, 50, 50)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        outcome = runner.run(play(spec))
+        performed = runner.run(play(spec))
         unfinished = spec.result.with_suffix(".unfinished")
-        unfinished.write_text(outcome.model_dump_json(), encoding="utf-8")
+        unfinished.write_text(performed.model_dump_json(), encoding="utf-8")
         unfinished.rename(spec.result)
         # Temporal's threads can abort a process that ends right after a call.
         os._exit(0)

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio import activity
 from temporalio.api.testservice.v1 import SleepRequest
 from temporalio.client import Client
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
 from activities.deliver import Deliver
@@ -75,7 +76,13 @@ class Delivering(Deliver):
         with heartbeats():
             await self._agenda.turn(slot)
         _business_time.set(slot.due)
-        delivery = await super().deliver(slot)
+        try:
+            delivery = await super().deliver(slot)
+        except Exception as error:
+            # Temporal would try again for a day of its time, and nobody would know why nothing happens.
+            if not isinstance(error, ApplicationError) or error.non_retryable:
+                self._agenda.fail(f"{slot.step.name}: {type(error).__name__}: {error}")
+            raise
         await self._agenda.settled(slot, delivery)
         return delivery
 

@@ -14,7 +14,6 @@ from domain.facts import (
     OrderPlaced,
     OrderRefunded,
     PriceDropped,
-    PriceRose,
 )
 from domain.runs import Outcome
 from rehearsal.examples import EXAMPLES
@@ -25,7 +24,7 @@ _OUTCOMES = {
     OrderRefunded: Outcome.REFUNDED,
     OrderCancelled: Outcome.REFUNDED,
 }
-_OF_ANOTHER_JOURNEY = {InterestShown, PriceDropped, PriceRose}
+_OF_ANOTHER_JOURNEY = {InterestShown, PriceDropped}
 """They become true by the plan of another journey, and not at all when a store has switched that off."""
 FACTS = [fact for fact in EXAMPLES if fact not in _OF_ANOTHER_JOURNEY]
 """What a new journey can be about."""

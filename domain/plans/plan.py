@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
+from domain.caps import PRIORITY
 from domain.facts import Topic
 from domain.values import Value
 
@@ -22,6 +23,8 @@ class Step(Value):
         delay: Wait after the previous slot (the first: after the journey's own entry wait).
         transactional: The store declares this message transactional: it needs no consent, has no
             unsubscribe link and is not counted as marketing.
+        deadline: A message that quiet hours or a cap would hold up for longer than this is not sent at all.
+        priority: 1 before 5: under a cap, a message leaves room for those that come before it. None: by its topic.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -32,6 +35,13 @@ class Step(Value):
     topic: Topic = Topic.MARKETING
     transactional: bool = False
     discount_code: str | None = Field(default=None, max_length=40)
+    deadline: Wait = timedelta(days=3)
+    priority: int | None = Field(default=None, ge=1, le=5)
+
+    @property
+    def rank(self) -> int:
+        """The priority, said or by the topic."""
+        return self.priority or PRIORITY[self.topic]
 
 
 class Plan(Value):
@@ -77,7 +87,7 @@ class Plan(Value):
     @property
     def longest(self) -> timedelta:
         """How long a run can be under way; after that its row counts as closed."""
-        return self.before_first + sum((step.delay for step in self.steps), timedelta(0)) + SLACK
+        return self.before_first + sum((step.delay + step.deadline for step in self.steps), SLACK)
 
     def retimed(self, other: "Plan") -> Self:
         """Take over the waits of another plan of the same journey: its durations, and the delays of shared steps."""

@@ -52,7 +52,7 @@ async def test_abandoned_carts_of_retailrocket_are_counted_exactly(rehearse: Reh
     """Carts restart the timer, a purchase cancels it, and at exactly the quiet time it has fired."""
     path = recorded("retailrocket_sample.csv")
     events = table(path, "ts", "user", "kind", {})
-    users = some(events, 40, "cart")
+    users = some(events, 20, "cart")
     found = await rehearse(only(read(path), users), "cart-recovery", {"quiet": iso(quiet)}, triggers_only=True)
     expected = abandonments(of(users, events), quiet)
 
@@ -76,7 +76,7 @@ async def test_lapses_of_online_retail_are_counted_exactly(rehearse: Rehearse, d
     """Every order restarts the clock and credit notes do not; who is silent at the end counts as well."""
     path = recorded("online_retail_orders.csv")
     events = table(path, "ts", "user", "kind", {"order": "buy"})
-    users = some(events, 25, "buy")
+    users = some(events, 12, "buy")
     script = only(read(path, journey="win-back"), users)
     found = await rehearse(script, "win-back", {"silence": f"P{days}D"}, triggers_only=True)
 
@@ -98,7 +98,7 @@ async def test_lapses_of_online_retail_by_lines_are_counted_exactly(rehearse: Re
                 if known is None or at < known.at:
                     invoices[row["InvoiceNo"]] = Seen(at, row["CustomerID"], kind)
     events = list(invoices.values())
-    users = some(events, 20, "buy")
+    users = some(events, 8, "buy")
     assert end is not None
     kept = [*(event for event in events if event.user in users), end]
     script = read(rows(kept, tmp_path / "orders.csv"), journey="win-back")
@@ -113,7 +113,7 @@ async def test_lapses_of_cdnow_are_counted_exactly(rehearse: Rehearse, tmp_path:
     events = [
         Seen(datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC), user, "buy") for user, _, day, *_ in cdnow(lines)
     ]
-    users = some(events, 30, "buy")
+    users = some(events, 15, "buy")
     kept = of(users, events)
     script = read(
         rows(
@@ -134,12 +134,12 @@ def cdnow(lines: list[str]) -> Iterator[list[str]]:
 
 # Halves of the waiting time: ties at exactly one wait and gaps around it are the rule, not the exception.
 STREAMS = st.lists(
-    st.lists(st.tuples(st.integers(0, 9), st.sampled_from(["cart", "buy", "view"])), min_size=1, max_size=8),
+    st.lists(st.tuples(st.integers(0, 9), st.sampled_from(["cart", "buy", "view"])), min_size=1, max_size=7),
     min_size=1,
-    max_size=12,
+    max_size=6,
 )
 FEW = settings(
-    max_examples=60 if WHOLE else 12,
+    max_examples=60 if WHOLE else 8,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     deadline=None,
 )

@@ -44,8 +44,10 @@ def test_a_container_is_told_what_the_embedded_process_is_told(name: str) -> Non
     told = set(OURS[name]["environment"])
 
     assert told - {"TEMPORAL_ADDRESS"} <= setting_names()
-    # A container listens on all its addresses, and is a build of its own; the embedded worker never is.
-    assert told == set(CONNECTIONS.environment()) | {"JOURNEYS_API_HOST", "JOURNEYS_BUILD_ID"}
+    # A container listens on all its addresses, and is a build of its own; the embedded worker never is. The embedded
+    # stack encrypts only for those who ask for it.
+    encryption = {"JOURNEYS_MASTER_KEYS", "JOURNEYS_TEMPORAL_UI_URL"}
+    assert told == set(CONNECTIONS.environment()) | {"JOURNEYS_API_HOST", "JOURNEYS_BUILD_ID"} | encryption
 
 
 def test_every_image_has_a_pinned_tag() -> None:

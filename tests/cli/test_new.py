@@ -22,7 +22,7 @@ NEVER_MORE_LINES = 60
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout into which tests write side by side."""
-    return copied(tmp_path_factory.mktemp("checkout"))
+    return copied(tmp_path_factory.mktemp("checkout"), with_types=True)
 
 
 def state(root: Path) -> dict[str, bytes]:

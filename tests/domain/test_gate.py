@@ -6,11 +6,14 @@ from uuid import UUID
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from domain.caps import Cap, Traffic
 from domain.delivery import CartQuiet, InStock, OrderStands, PriceLow, Result, Slot, Undecided
 from domain.facts import Topic
 from domain.gate import Truth, decide
 from domain.plans import Step
+from domain.quiet_hours import QuietHours
 from domain.runs import Outcome
+from domain.sending_rules import SendingRules
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -35,11 +38,23 @@ slots = st.builds(
         template=st.just("t"),
         topic=st.sampled_from(Topic),
         transactional=st.booleans(),
+        deadline=spans,
     ),
     gap=spans,
     due=around_now,
     waited_from=around_now,
     requires=st.lists(conditions, max_size=3).map(tuple),
+)
+rules = st.builds(
+    SendingRules,
+    quiet_hours=st.sampled_from([{}, {"email": QuietHours()}]),
+    caps=st.lists(st.builds(Cap, limit=st.integers(1, 3), window=spans.filter(bool)), max_size=2).map(tuple),
+)
+traffic = st.lists(
+    st.builds(Traffic, at=around_now.filter(lambda at: at <= NOW), topic=st.sampled_from(Topic)), max_size=4
+)
+ahead = st.lists(
+    st.builds(Traffic, at=around_now.filter(lambda at: at >= NOW), topic=st.sampled_from(Topic)), max_size=2
 )
 truths = st.builds(
     Truth,
@@ -57,6 +72,11 @@ truths = st.builds(
     viewed_at=st.none() | around_now,
     price_minor=st.none() | st.integers(1, 3),
     wanted_minor=st.none() | st.integers(1, 3),
+    rules=rules,
+    timezone=st.sampled_from(["UTC", "Asia/Kathmandu", "America/St_Johns"]),
+    traffic=traffic.map(tuple),
+    ahead=ahead.map(tuple),
+    put_off_at=st.none() | around_now.filter(lambda at: at <= NOW),
 )
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain import ids
 from domain.delivery import Result, Slot
 from domain.gate import Truth, decide
 from domain.operations import OnResume, Pause
@@ -74,11 +75,11 @@ def test_shifts_add_up_to_the_pauses_that_the_wait_met(due, wait, pauses):
 
 @given(runs, moments, minutes, minutes, histories())
 def test_who_was_due_first_is_never_overtaken_by_himself(run_id, due, wait, later, pauses):
-    """For the same wait of the same run a later time stays the later one, under the policies that send."""
-    kept = [pause for pause in pauses if pause.policy is OnResume.SHIFT]
-    first, second = (after_pauses(run_id, moment, due - wait, kept) for moment in (due, due + later))
+    """After a pause, for the same wait of the same run, a later time stays the later one."""
+    (pause, *_) = pauses
+    first, second = (after_pauses(run_id, moment, due - wait, [pause]) for moment in (due, due + later))
 
-    if due >= min((pause.since for pause in kept), default=due):
+    if due >= pause.since and pause.policy is OnResume.SHIFT:
         assert first.due <= second.due
 
 
@@ -93,9 +94,9 @@ def test_a_shift_keeps_the_distances_between_customers(minutes_in):
     assert began_in_it == began_before
 
 
-@given(st.lists(runs, min_size=500, max_size=500, unique=True))
-def test_a_spread_is_even_whatever_the_runs_are_called(run_ids):
-    """500 runs over four hours: nearly as many in each of them, and none outside."""
+@given(st.lists(runs, min_size=1, max_size=30, unique=True))
+def test_a_spread_stays_within_its_time_whatever_the_runs_are_called(run_ids):
+    """None comes before the end of the pause, and none after the time that the spread may take."""
     turns = [after_pauses(run_id, NOW + HOUR, NOW, by(OnResume.SPREAD)).due for run_id in run_ids]
 
     assert min(turns) >= NOW + 10 * HOUR
@@ -104,8 +105,6 @@ def test_a_spread_is_even_whatever_the_runs_are_called(run_ids):
 
 def test_real_run_ids_fill_each_hour_of_a_spread():
     """The share comes from the id; ids are hashes."""
-    from domain import ids
-
     run_ids = [ids.run_id(f"mugs/welcome/{number}", "e") for number in range(2_000)]
     turns = [after_pauses(run_id, NOW + HOUR, NOW, by(OnResume.SPREAD)).due for run_id in run_ids]
     hours = [sum(NOW + hour * HOUR <= turn < NOW + (hour + 1) * HOUR for turn in turns) for hour in range(10, 14)]

@@ -77,7 +77,7 @@ def test_a_run_has_time_for_all_its_waits(journey, chosen):
     """A run's row must not count as closed while it is still waiting."""
     plan = validated(journey, chosen)
 
-    assert plan.longest == plan.before_first + sum((step.delay for step in plan.steps), SLACK)
+    assert plan.longest == plan.before_first + sum((step.delay + step.deadline for step in plan.steps), SLACK)
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,7 @@ async def test_what_an_operator_wrote_is_scrubbed_and_the_history_replays(shop: 
     await shop.subscriber()
     await shop.track("Product Added", **MUG)
     await shop.skip(hours=2)
+    await shop.at_rest()
     handle = await shop.handle("cart-recovery")
     await handle.execute_update("leave", Leave(by="marketing-eve", because="Ada Lovelace asked on the phone"))
     await shop.settled("cart-recovery")

@@ -8,7 +8,7 @@ fact returns nothing.
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from adapters.postgres.apply import browsing, catalogue, people, purchases
+from adapters.postgres.apply import browsing, catalogue, feedback, people, purchases
 from adapters.postgres.apply.applying import Applying, Derived
 from domain.facts import (
     CartLineChanged,
@@ -16,6 +16,9 @@ from domain.facts import (
     ConsentChanged,
     Fact,
     LinkClicked,
+    MessageBounced,
+    MessageComplained,
+    MessageDelivered,
     MessageOpened,
     NewsletterSubscribed,
     OrderCancelled,
@@ -59,6 +62,9 @@ _CHANGES: dict[type[Fact], Callable[[Applying, Any], Awaitable[list[Derived]]]] 
     PriceRose: catalogue.price_rose,
     MessageOpened: browsing.opened,
     LinkClicked: browsing.clicked,
+    MessageDelivered: feedback.delivered,
+    MessageBounced: feedback.bounced,
+    MessageComplained: feedback.complained,
 }
 
 

@@ -12,6 +12,7 @@ import trustme
 
 from adapters.channels.smtp import SmtpChannel
 from adapters.channels.smtp_url import SmtpServer
+from domain.bounces import Kind
 from domain.errors import ChannelUnavailable, ConfigurationError, DeliveryUnknown, RecipientRejected
 from domain.message import Letter
 from domain.ports import Clock
@@ -94,6 +95,40 @@ class TestRefusals:
     ) -> None:
         """A blocked sender or a missing login must not mark every customer as bounced."""
         server.answers[moment] = answer
+        async with opened(server.port) as channel:
+            with pytest.raises(ChannelUnavailable, match=answer[:3]):
+                await channel.send(letter)
+
+    @pytest.mark.parametrize(
+        ("moment", "answer", "kind"),
+        [
+            ("RCPT", "550 5.1.1 user unknown", Kind.GONE),
+            ("RCPT", "550 no such user here", Kind.GONE),
+            ("message", "550 no such user here", Kind.NOT_NOW),
+            ("RCPT", "552 5.2.2 mailbox full", Kind.NOT_NOW),
+            ("RCPT", "550 5.7.1 blocked, your IP has a poor reputation", Kind.REFUSED),
+            ("message", "554 5.7.1 message looks like spam", Kind.REFUSED),
+        ],
+    )
+    async def test_a_refusal_says_whether_the_address_is_gone(
+        self, server: MailServer, opened: Open, letter: Letter, moment: str, answer: str, kind: Kind
+    ) -> None:
+        """Only then is it never written to again; a full mailbox or our reputation is no reason."""
+        server.answers[moment] = answer
+        async with opened(server.port) as channel:
+            with pytest.raises(RecipientRejected) as refusal:
+                await channel.send(letter)
+
+        assert refusal.value.kind is kind
+
+    @pytest.mark.parametrize(
+        "answer", ["554 5.7.1 Relay access denied", "550 relaying not permitted", "550 We do not relay"]
+    )
+    async def test_a_server_that_does_not_relay_for_us_is_to_be_put_right(
+        self, server: MailServer, opened: Open, letter: Letter, answer: str
+    ) -> None:
+        """It would refuse every customer; nothing is lost while somebody corrects the settings."""
+        server.answers["RCPT"] = answer
         async with opened(server.port) as channel:
             with pytest.raises(ChannelUnavailable, match=answer[:3]):
                 await channel.send(letter)
