@@ -2,7 +2,7 @@
 
 The claim decides under the customer's lock whether the message may go out, and makes it ours. `sending` is
 committed before the provider is called: whoever finds a message in that state after a crash cannot know
-whether it went out, so it is recorded as `unknown` and not sent again (G3).
+whether it went out. By the store's rule it is recorded as `unknown` and not sent again, or sent again once (G3).
 """
 
 import asyncio
@@ -37,9 +37,16 @@ class Deliver:
             decided_at = self._clock()
             claim = await self._ledger.claim(slot, decided_at)
             delivery = claim.delivery
-            if claim.material is not None:
-                delivery = await self._hand_over(slot, claim.material, claim.delivery)
-                await self._ledger.record(slot, claim.material.message_id, delivery, self._clock())
+            while (material := claim.material) is not None:
+                try:
+                    delivery = await self._hand_over(slot, material, claim.delivery)
+                except DeliveryUnknown:
+                    # As after a crash: the next claim settles what nobody can know, by the store's rule.
+                    claim = await self._ledger.claim(slot, self._clock())
+                    delivery = claim.delivery
+                else:
+                    await self._ledger.record(slot, material.message_id, delivery, self._clock())
+                    break
             return delivery.model_copy(update={"at": delivery.at or decided_at})
 
     async def _hand_over(self, slot: Slot, material: Material, claimed: Delivery) -> Delivery:
@@ -62,6 +69,4 @@ class Deliver:
         except RecipientRejected as rejection:
             because = f"the provider refused the recipient: {rejection.code}"
             return Delivery(result=Result.BOUNCED, rule=Rule.PROVIDER, because=because, bounce=rejection.kind)
-        except DeliveryUnknown:
-            return Delivery(result=Result.UNKNOWN, rule=Rule.PROVIDER, because="the provider did not confirm")
         return claimed

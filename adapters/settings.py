@@ -17,6 +17,7 @@ class Settings(BaseSettings):
         smtp_url: `smtp://[user:password@]host:port`, `smtps://…` for TLS from the start; `?starttls=1`
             requires STARTTLS.
         public_url: Where mail programs and browsers reach the API: the base of every link in a message.
+        bounce_address: Where undeliverable mail comes back to (docs/bounces.md); None: to each store's sender.
         secret_keys: Comma-separated; sign link tokens. The first signs, all verify, so keys can be rotated.
         master_keys: Comma-separated; with them what Temporal keeps is encrypted (docs/privacy.md). The first wraps the
             customers' keys, all unwrap.
@@ -31,9 +32,10 @@ class Settings(BaseSettings):
     database_url: str = Field(default="", validation_alias="DATABASE_URL")
     smtp_url: str = Field(default="", validation_alias="SMTP_URL")
     public_url: str = "http://127.0.0.1:8000"
+    bounce_address: str | None = Field(default=None, pattern=r"^[^@+\s]{1,20}@[^@\s]+$")
     secret_keys: SecretStr = SecretStr("")
-    master_keys: SecretStr = SecretStr("")
-    temporal_ui_url: str = ""
+    master_keys: SecretStr | None = None
+    temporal_ui_url: str | None = None
     task_queue: str = "journeys"
     deployment: str = Field(default="journeys", pattern=r"^[A-Za-z0-9_-]+$")
     build_id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._+-]*$")
@@ -43,8 +45,8 @@ class Settings(BaseSettings):
 
     @field_validator("public_url", "temporal_ui_url")
     @classmethod
-    def _no_slash(cls, url: str) -> str:
-        return url.rstrip("/")
+    def _no_slash(cls, url: str | None) -> str | None:
+        return url and url.rstrip("/")
 
     @property
     def sqlalchemy_url(self) -> str:
@@ -80,7 +82,8 @@ class Settings(BaseSettings):
         Raises:
             ConfigurationError: One of `JOURNEYS_MASTER_KEYS` is too short.
         """
-        secrets = [secret.strip() for secret in self.master_keys.get_secret_value().split(",") if secret.strip()]
+        given = self.master_keys.get_secret_value() if self.master_keys is not None else ""
+        secrets = [secret.strip() for secret in given.split(",") if secret.strip()]
         if any(len(secret) < 32 for secret in secrets):
             raise ConfigurationError(
                 "each of JOURNEYS_MASTER_KEYS must have 32 or more characters: openssl rand -hex 32"

@@ -1,13 +1,15 @@
-"""A customer's rights: to be forgotten. With the admin key."""
+"""A customer's rights: to read what is known, and to be forgotten. With the admin key."""
 
 from typing import Annotated, Any, cast
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import ConfigDict
 
+from adapters.postgres import export, reports
 from adapters.temporal.erasure import Erasure
 from api.errors import documented
 from api.keys import Administrator
+from api.services import Wired
 from domain import receipts
 
 router = APIRouter(prefix="/api/v1/customers", tags=["admin"])
@@ -47,3 +49,23 @@ async def erase(customer: Customer, erasure: Annotated[Erasure, Depends(_erasure
     """End the customer's runs, delete what is about the customer, and destroy the key of the histories in Temporal."""
     done = await erasure.erase(store.store_id, customer, f"key:{store.key_id}")
     return Receipt.model_validate(done, from_attributes=True)
+
+
+@router.get(
+    "/{customer:path}/export",
+    summary="All that is known about a customer",
+    responses={
+        200: {
+            "description": "A ZIP file: `customer.json` with everything, and one CSV file for each table.",
+            "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}},
+        },
+        **documented(401, 404, 503),
+    },
+    response_class=Response,
+)
+async def export_customer(customer: Customer, services: Wired, store: Administrator) -> Response:
+    """Pack profile, identities, events, consents, orders, runs, decisions and messages as they are at one moment."""
+    customer_id, _ = await reports.journeys_of(services.engine, store.store_id, customer)
+    packed = export.bundle(await export.of_customer(services.engine, store.store_id, customer_id), services.clock())
+    headers = {"Content-Disposition": f'attachment; filename="{customer_id}.zip"', "Cache-Control": "no-store"}
+    return Response(packed, media_type="application/zip", headers=headers)

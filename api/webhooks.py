@@ -12,7 +12,6 @@ from adapters.postgres.provider_secrets import ProviderSecrets
 from adapters.providers import mailgun, postmark, sendgrid, ses
 from adapters.providers.request import WebhookRequest
 from api.body import raw_bytes
-from api.errors import documented
 from api.services import Services, Wired
 from api.tracking import accepted
 from domain.bounces import Feedback
@@ -26,12 +25,7 @@ LIMIT = 4 << 20
 router = APIRouter(tags=["webhooks"])
 
 
-@router.post(
-    "/webhooks/{provider}/{store_id}",
-    summary="What a mail provider tells of messages",
-    operation_id="providerWebhook",
-    responses=documented(400, 401, 413, 503),
-)
+@router.post("/webhooks/{provider}/{store_id}", include_in_schema=False)  # not for clients; see docs/bounces.md
 async def provider_webhook(
     provider: Provider,
     store_id: Annotated[str, Path(max_length=40)],
@@ -46,7 +40,7 @@ async def provider_webhook(
 
 
 async def _read(provider: Provider, store_id: str, request: WebhookRequest, services: Services) -> list[Feedback]:
-    secrets = await ProviderSecrets(services.engine).of(store_id, provider)
+    secrets = await ProviderSecrets(services.engine, services.settings.master_secrets()).of(store_id, provider)
     if not secrets:
         raise NotAuthorised("the store has no secret for this provider")
     now = services.clock()

@@ -16,6 +16,7 @@ from adapters.postgres import feedback
 from adapters.postgres.ingest import EventStore
 from adapters.postgres.provider_secrets import ProviderSecrets
 from adapters.providers import sendgrid
+from adapters.settings import Settings
 from cli.operate import DataDir, StoreId, existing, on_database, system_now
 from cli.stack.keys import DEMO_STORE
 from domain.errors import InvalidInput, NotFound
@@ -86,14 +87,15 @@ def set_secret(
         sendgrid.public_key(secret)
     if name == "postmark" and ":" not in secret:
         raise InvalidInput("secret", "must be user:password")
-    on_database(lambda engine: ProviderSecrets(engine).add(store_id, name, secret, system_now), data_dir)
+    masters = Settings().master_secrets()
+    on_database(lambda engine: ProviderSecrets(engine, masters).add(store_id, name, secret, system_now), data_dir)
     typer.echo(f"webhooks of {name} are taken at /webhooks/{name}/{store_id}")
 
 
 @provider.command("forget")
 def forget_secrets(name: ProviderName, store_id: StoreId = DEMO_STORE.store_id, data_dir: DataDir = _DATA_DIR) -> None:
     """Forget what proves a provider's webhooks: they are refused from now on."""
-    count = on_database(lambda engine: ProviderSecrets(engine).forget(store_id, name), data_dir)
+    count = on_database(lambda engine: ProviderSecrets(engine, ()).forget(store_id, name), data_dir)
     if not count:
         raise NotFound(f"store {store_id!r} has no secret of {name}")
     typer.echo(f"{count} forgotten")

@@ -9,7 +9,22 @@ from typing import Any
 import structlog
 import typer
 
-from cli import bounces, cost, deploy, dev, health, history, journey, operate, plan, privacy, run, store, suppression
+from cli import (
+    bounces,
+    cost,
+    deploy,
+    dev,
+    discounts,
+    health,
+    history,
+    journey,
+    operate,
+    plan,
+    privacy,
+    run,
+    store,
+    suppression,
+)
 from cli.backtest.command import backtest
 from cli.lint.command import lint
 from cli.new.command import new
@@ -41,6 +56,7 @@ app.add_typer(store.store, name="store")
 app.add_typer(operate.key, name="key")
 app.add_typer(plan.plan, name="plan")
 app.add_typer(journey.journey, name="journey")
+app.add_typer(discounts.discounts, name="discounts")
 app.add_typer(operate.events, name="events")
 app.add_typer(suppression.suppression, name="suppression")
 app.add_typer(bounces.bounces, name="bounces")

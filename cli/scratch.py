@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from typing import Any, NoReturn
 
+from sqlalchemy.ext.asyncio import AsyncEngine
+
 from adapters.postgres.engine import create_engine
 from adapters.postgres.migrations import upgrade
 from adapters.settings import Settings
@@ -21,13 +23,19 @@ OpenShop = Callable[[], AbstractAsyncContextManager[TimeSkippingShop]]
 
 @contextlib.asynccontextmanager
 async def scratch_shops() -> AsyncIterator[OpenShop]:
-    """Start the servers, and yield what opens a shop on them."""
+    """Start the database, and yield what opens a shop on it."""
     with LocalPostgres.temporary() as postgres:
         upgrade(postgres.url)
         engine = create_engine(Settings(database_url=postgres.url).sqlalchemy_url)
-        async with time_skipping_server() as env:
-            yield lambda: opened(env, engine)
+        yield lambda: _shop(engine)
         await engine.dispose()
+
+
+@contextlib.asynccontextmanager
+async def _shop(engine: AsyncEngine) -> AsyncIterator[TimeSkippingShop]:
+    # A server of its own: a run that another shop left behind would hold its clock for ever.
+    async with time_skipping_server() as env, opened(env, engine) as shop:
+        yield shop
 
 
 def run_and_exit(act: Coroutine[Any, Any, int]) -> NoReturn:

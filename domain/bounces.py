@@ -4,7 +4,7 @@ Only a mailbox or a domain that does not exist is a reason never to write again.
 whatever speaks of us (reputation, authentication, relaying, content) or of a state that may pass (full, locked, busy)
 outweighs any code: servers put the wrong code on the right sentence more often than the other way round.
 
-Sources: RFC 3463 and the IANA registry of enhanced status codes, RFC 5321 §4.2, RFC 7504 (521, 556), RFC 7505 (null MX).
+Sources: RFC 3463 and the IANA registry of enhanced status codes, RFC 5321 §4.2, RFC 7504 and 7505.
 """
 
 import re
@@ -164,7 +164,7 @@ _NAMES_NOBODY = re.compile(r"\b550:? : ")
 _CHOSEN_BY_RECIPIENT = re.compile(r"inbound-smtp\.[a-z0-9-]+\.amazonaws\.com", re.IGNORECASE)
 """The recipient's own rules choose code and words of these bounces (SES receipt rules)."""
 _REJECTED = re.compile(r"recipient address rejected(?:\.|: access denied|$)", re.IGNORECASE)
-_ADDRESS = re.compile(r"<?[^\s<>\"'(),;:\[\]]+@[^\s<>\"'(),;:\[\]]+>?")
+_ADDRESS = re.compile(r"<?[^\s<>\"'(),;:\[\]@]{1,64}@[^\s<>\"'(),;:\[\]@]{1,255}>?")
 _QUIET = re.compile(r"https?://\S+")
 _STATUS_GONE = {"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.1.351", "5.4.4"}
 _STATUS_ABOUT_CONTENT = {"5.2.0", "5.6.0"}

@@ -46,6 +46,7 @@ class Rule(StrEnum):
     SPACING = "spacing"
     CAP = "cap"
     QUIET_HOURS = "quiet_hours"
+    DISCOUNT = "discount"
     TRANSACTIONAL = "transactional"
     CONSENT = "consent"
     SETTLED_BEFORE = "settled_before"

@@ -4,11 +4,14 @@ The literal forms are pinned by tests/domain/test_ids.py. Ids are opaque: no nam
 of one (G8).
 """
 
+import base64
 import hashlib
+import re
 import uuid
 from uuid import UUID
 
 _NAMESPACE = UUID("6f1c7a52-0d0e-5b7a-9a54-6a6f75726e79")
+_RETURN_PATH = re.compile(r"[^@+]*\+(?:(?P<message>[a-z2-7]{26})\.)?(?P<store>[a-z0-9][a-z0-9-]{0,39})@[^@]+")
 SHARDS = 64
 """How many ordered lanes the events of all stores are spread over."""
 _ABOUT_NOBODY = ("stock-waves", "rollout")
@@ -66,6 +69,25 @@ def message_id(run: UUID, step: str) -> UUID:
 def rfc_message_id(message: UUID, domain: str) -> str:
     """Build the Message-ID header: the same for every attempt at one message (RFC 5322 §3.6.4)."""
     return f"<{message.hex}@{domain}>"
+
+
+def return_path(bounce_address: str, store_id: str, message: UUID) -> str:
+    """Build the address that a message comes back to: it names the store and the message (VERP).
+
+    A local part has at most 64 characters (RFC 5321 §4.5.3.1.1): where the store's id is very long, it stands alone.
+    """
+    local, _, host = bounce_address.rpartition("@")
+    named = f"{local}+{base64.b32encode(message.bytes).decode().rstrip('=').lower()}.{store_id}"
+    return f"{named if len(named) <= 64 else f'{local}+{store_id}'}@{host}"
+
+
+def returned_to(address: str) -> tuple[str, UUID | None] | None:
+    """Read the store and the message out of the address that a mail came back to; None if it is no such address."""
+    match = _RETURN_PATH.fullmatch(address.lower())
+    if match is None:
+        return None
+    named = match["message"]
+    return match["store"], None if named is None else UUID(bytes=base64.b32decode(f"{named.upper()}======"))
 
 
 def internal_message_id(what: str, message: UUID, detail: str = "") -> str:

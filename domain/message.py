@@ -78,6 +78,7 @@ class Letter(Value):
         message_id: The Message-ID header, the same for every attempt.
         unsubscribe_url: One-click unsubscribe (RFC 8058); None on transactional mail.
         feedback_id: Four colon-separated fields (Gmail Feedback-ID).
+        return_path: Where it comes back to if it cannot be delivered; None: to the sender.
     """
 
     message_id: str
@@ -91,3 +92,4 @@ class Letter(Value):
     list_id: str
     feedback_id: str
     unsubscribe_url: str | None = None
+    return_path: str | None = None

@@ -1,6 +1,7 @@
-"""What a store sets for all of its marketing messages, whichever journey they belong to."""
+"""What a store sets for all of its messages, whichever journey they belong to."""
 
 from datetime import timedelta
+from enum import StrEnum
 from typing import Any
 
 from pydantic import ConfigDict, Field, ValidationError
@@ -11,6 +12,13 @@ from domain.quiet_hours import LAWS, QuietHours
 from domain.values import Value
 
 
+class Interrupted(StrEnum):
+    """What becomes of a message that a provider may have accepted and nobody wrote down (docs/delivery.md)."""
+
+    GIVE_UP = "give_up"
+    RESEND = "resend"
+
+
 class SendingRules(Value):
     """When a store's marketing may go out, and how much of it. Transactional messages know no such rules.
 
@@ -19,6 +27,7 @@ class SendingRules(Value):
         quiet_hours: By channel, on the customer's own clock; a channel that is not here has those of the law alone.
         caps: How many messages a customer gets at most; all of them hold.
         reserve: A message leaves room under the caps for those of higher priority that are due within this time.
+        interrupted: Of every message: whether one that may have gone out is given up, or sent again, once.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -27,6 +36,7 @@ class SendingRules(Value):
     quiet_hours: dict[str, QuietHours] = Field(default_factory=dict)
     caps: tuple[Cap, ...] = Field(default=(), max_length=20)
     reserve: timedelta = Field(default=timedelta(days=1), ge=timedelta(0), le=timedelta(days=7))
+    interrupted: Interrupted = Interrupted.GIVE_UP
 
     def quiet(self, channel: str, country: str | None) -> tuple[QuietHours, ...]:
         """Return every quiet hour that a message has to keep."""

@@ -30,6 +30,7 @@ class Snapshot(Value):
         trigger: Names the event being applied; part of the id of any run that it begins.
         orders: How many orders the customer has ever placed that stand.
         last_order_at: The newest of them.
+        last_purchase_at: The newest order of all, also one that was given back.
         open_runs: Runs under way.
         begun: Journeys that the customer has ever entered.
         last_sent: When each journey last sent this customer a message.
@@ -44,6 +45,7 @@ class Snapshot(Value):
     cart: Cart = Cart()
     orders: int = 0
     last_order_at: UtcTime | None = None
+    last_purchase_at: UtcTime | None = None
     open_runs: tuple[RunState, ...] = ()
     begun: frozenset[str] = frozenset()
     last_sent: dict[str, UtcTime] = Field(default_factory=dict)

@@ -1,7 +1,7 @@
 """Scrubbing: a history that can be kept in a repository. What is not known to be harmless is taken out of it (G8).
 
-Ids become others, the same ones each time they occur; of facts, what somebody bought goes; free text goes; times,
-kinds, results, steps and waits stay, because replaying depends on them.
+Ids become others, the same ones each time they occur; what somebody bought goes, and so does free text; times, kinds
+of facts, results and plans stay, because replaying depends on them.
 """
 
 import json
@@ -21,12 +21,14 @@ _IDS = {
 }  # fmt: skip
 _PATHS = frozenset({"workflow_id", "workflowId"})
 _LISTS_OF_GOODS = frozenset({"lines", "products"})
+_SETTINGS = frozenset({"plan", "step"})
+"""What a store decided, not what a customer did: it stays, but for the codes it gives away."""
+_CODES = frozenset({"discount_code", "discount_pool"})
 _HARMLESS = frozenset({
-    "kind", "journey", "workflow", "name", "template", "topic", "result", "rule", "outcome", "ends", "mode", "action",
-    "currency", "timezone", "next_order", "policy", "id", "summary", "details",
-    "event", "exits",
+    "kind", "journey", "workflow", "result", "rule", "outcome", "ends", "mode", "action", "currency", "timezone",
+    "policy", "id", "summary", "exits", "step", "done",
 })  # fmt: skip
-"""Fields whose text names no customer: journeys, steps and kinds of events, words of our own enumerations."""
+"""Fields whose text names no customer: journeys, names of events, words of our own enumerations."""
 _TIME = re.compile(r"-?P[\dTYMWDHS.]+|\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:\d\d)")
 _BLANK = "scrubbed"
 
@@ -75,6 +77,8 @@ class _Scrubber:
 
     def _value(self, value: Any, key: str) -> Any:  # noqa: PLR0911 - one line for each kind of thing
         match value:
+            case dict() if key in _SETTINGS:
+                return _without_codes(value)
             case dict():
                 return {name: self._value(part, name) for name, part in value.items()}
             case list():
@@ -98,6 +102,17 @@ class _Scrubber:
 
     def _path(self, value: str) -> str:
         return "/".join(self._known.get(part, part) for part in value.split("/"))
+
+
+def _without_codes(settings: Any) -> Any:
+    match settings:
+        case dict():
+            return {
+                name: _BLANK if name in _CODES and part else _without_codes(part) for name, part in settings.items()
+            }
+        case list():
+            return [_without_codes(part) for part in settings]
+    return settings
 
 
 def _is_uuid(value: str) -> bool:

@@ -85,9 +85,9 @@ async def engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
     await engine.dispose()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 async def time_skipping() -> AsyncIterator[WorkflowEnvironment]:
-    """The server that moves its clock instead of waiting; one for each module."""
+    """The server that moves its clock instead of waiting; one for each test, whatever the one before left behind."""
     async with time_skipping_server() as env:
         yield env
 

@@ -54,7 +54,8 @@ async def run_worker(settings: Settings) -> None:
     engine = create_engine(settings.sqlalchemy_url, pool_size=20)
     client = await connect(codec=customer_codec(settings, engine, now))
     await check_search_attributes(client)
-    renderer = TemplateRenderer(Path(templates.__path__[0]), Signer(settings.signing_secrets()), settings.public_url)
+    folder, signer = Path(templates.__path__[0]), Signer(settings.signing_secrets())
+    renderer = TemplateRenderer(folder, signer, settings.public_url, settings.bounce_address)
     async with SmtpChannel(settings.smtp_url, now) as channel:
         deliver = Deliver(PostgresLedger(engine), renderer, channel, now)
         note = NoteOperation(PostgresOperations(engine), now)

@@ -26,7 +26,7 @@ class WinBack(Journey[WinBackPlan]):
     @classmethod
     def begins(cls, fact: Fact, state: Snapshot, offer: PinnedPlan) -> bool:
         """Begin to wait with the customer's newest order."""
-        return fact.at == state.last_order_at
+        return fact.at == state.last_purchase_at
 
     @classmethod
     def restarts(cls, run: RunState, plan: Plan) -> Outcome | None:

@@ -29,14 +29,17 @@ _OF_MAIL = {
     "received", "return-path", "message-id", "from", "to", "subject", "date", "mime-version", "dkim-signature",
     "reply-to", "content-type", "delivered-to", "user-agent", "x-mailer", "sender",
 }  # fmt: skip
-_TAG = re.compile(r"<(?:/?[a-z][a-z0-9]*(?:\s[^<>]*)?/?|!--.*?--|!doctype[^>]*)>", re.IGNORECASE | re.DOTALL)
+_TAG = re.compile(r"</?[a-z][a-z0-9]*(?:\s[^<>]*)?/?>|<![^<>]*>", re.IGNORECASE)
 _STYLE = re.compile(r"<(style|script|head)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
 _COPY_BELOW = re.compile(
     r"^[\W_]*(?:below this line|(?:this|included|enclosed|below) is a copy|original message\b|unsent message|"
     r"returned message|message headers? follow|the (?:message )?header|message details|headers of the)",
     re.IGNORECASE,
 )
-_MAX = 4 << 20
+_MAX = 1 << 20
+_MAX_RECIPIENTS = 100
+_MAX_TEXT = 32 << 10
+"""Characters of what is said to people; reasons stand at the beginning, and the rest may be made to cost us time."""
 
 
 class Anatomy(Value):
@@ -85,12 +88,12 @@ def dissect(raw: bytes) -> Anatomy:
             notices.append(_text(part))
     if mail.is_multipart() and mail.preamble and not any(notice.strip() for notice in notices):
         notices.append(mail.preamble)
-    notice, copy = _split("\n".join(notices))
+    notice, copy = _split("\n".join(notices)[:_MAX_TEXT])
     return Anatomy(
         headers=_fields(mail),
         notice=notice,
         report=report,
-        recipients=tuple(recipients) or tuple(_written_out(notice)),
+        recipients=tuple(recipients[:_MAX_RECIPIENTS]) or tuple(_written_out(notice)),
         feedback=feedback,
         original=original or copy,
     )
@@ -146,7 +149,7 @@ def _text(part: Message) -> str:
     payload: Any = part.get_payload(decode=True)
     if payload is None:
         payload = str(part.get_payload()).encode("utf-8", "surrogateescape")
-    charset = part.get_content_charset() or "utf-8"
+    payload, charset = payload[: 4 * _MAX_TEXT], part.get_content_charset() or "utf-8"
     try:
         text = payload.decode(charset)
     except (LookupError, UnicodeDecodeError):
@@ -154,7 +157,7 @@ def _text(part: Message) -> str:
     if "\x1b$" in text:
         text = payload.decode("iso-2022-jp", "replace")
     if part.get_content_type() == "text/html":
-        text = html.unescape(_TAG.sub("\n", _STYLE.sub("", text)))
+        text = html.unescape(_TAG.sub("\n", _STYLE.sub("", text[:_MAX_TEXT])))
     return str(text).replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -178,11 +181,14 @@ def _unfolded(value: Any) -> str:
 def _split(text: str) -> tuple[str, Fields]:
     """Part what a server says from the copy of our message below it: the first lines that are a mail's headers."""
     lines = text.split("\n")
-    for start, line in enumerate(lines):
+    start = 0
+    while start < len(lines):
+        line = lines[start]
         if _COPY_BELOW.match(line):
-            _, copy = _split("\n".join(lines[start + 1 :]))
+            _, copy = _split("\n".join(line for line in lines[start + 1 :] if not _COPY_BELOW.match(line)))
             return "\n".join(lines[:start]), copy
         if not _HEADER.match(line) or (start and lines[start - 1].strip() and not _is_rule(lines[start - 1])):
+            start += 1
             continue
         end = start
         names: set[str] = set()
@@ -194,6 +200,7 @@ def _split(text: str) -> tuple[str, Fields]:
             end += 1
         if len(names & _OF_MAIL) >= 3 and names.isdisjoint(_PER_RECIPIENT):
             return "\n".join(lines[:start]), _fields(message_from_string("\n".join(lines[start:end]) + "\n\n"))
+        start = end
     return text, {}
 
 

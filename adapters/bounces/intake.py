@@ -5,7 +5,6 @@ names one of our messages, whose ids nobody can guess; the files that an operato
 """
 
 import asyncio
-import re
 from types import TracebackType
 from typing import Self
 
@@ -17,17 +16,17 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from adapters.bounces.reading import read
 from adapters.postgres import feedback
 from adapters.postgres.ingest import EventStore
+from domain import ids
 from domain.errors import InvalidEvent, JourneysError
 from domain.ports import Clock
 
 _log = structlog.get_logger(__name__)
 
-_STORE = re.compile(r"^[^@+]*\+([a-z0-9][a-z0-9-]{0,39})@")
 _LIMIT = 4 << 20
 
 
 class Intake:
-    """Take mail for `anything+STORE@anywhere`; the answer to a mail follows the commit of what it says."""
+    """Take mail for the addresses of `ids.return_path`; the answer to a mail follows the commit of what it says."""
 
     def __init__(self, engine: AsyncEngine, clock: Clock, host: str = "127.0.0.1", port: int = 0) -> None:
         """Wire the intake.
@@ -65,22 +64,25 @@ class Intake:
         """Take one recipient: LMTP answers for each, and our server for all at once."""
         if envelope.rcpt_tos:
             return "452 4.5.3 one recipient at a time"
-        if not _STORE.match(address):
-            return "550 5.1.1 the address must be anything+STORE@anywhere"
+        if ids.returned_to(address) is None:
+            return "550 5.1.1 no such address"
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 OK"
 
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
         """Store what a mail tells; one that tells nothing is taken too, so that it does not bounce itself."""
-        match, raw = _STORE.match(envelope.rcpt_tos[0]), envelope.original_content or b""
-        told = [one for one in await asyncio.to_thread(read, raw) if one.message_id is not None]
+        store_id, message = ids.returned_to(envelope.rcpt_tos[0]) or ("", None)
+        told = await asyncio.to_thread(read, envelope.original_content or b"")
+        sure = [
+            one.model_copy(update={"recipient": None, "message_id": message or one.message_id})
+            for one in told
+            if message or one.message_id
+        ]
         try:
-            if match and told:
-                sure = [one.model_copy(update={"recipient": None}) for one in told]
-                await self._events.accept(await feedback.events(self._engine, match[1], sure, self._clock()))
+            await self._events.accept(await feedback.events(self._engine, store_id, sure, self._clock()))
         except InvalidEvent:
             return "554 5.6.0 cannot be stored"
         except JourneysError as problem:
             _log.warning("returned mail not stored", error=type(problem).__name__)
             return "451 4.3.0 try again later"
-        return f"250 2.0.0 {len(told)} read"
+        return f"250 2.0.0 {len(sure)} read"

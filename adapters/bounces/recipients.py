@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from adapters.bounces.anatomy import Anatomy, Fields
 from domain.bounces import Remark
 
-_ADDRESS = r"[^\s<>\"'(),;:\[\]]+@[^\s<>\"'(),;:\[\]]*[^\s<>\"'(),;:\[\].]"
+_ADDRESS = r"[^\s<>\"'(),;:\[\]@]{1,64}@[^\s<>\"'(),;:\[\]@]{0,253}[^\s<>\"'(),;:\[\].@]"
 _ANY = re.compile(rf"<?({_ADDRESS})>?")
 _BEGINS = re.compile(
     rf"^[ \t*>-]*(?:Recipient(?: address)?: |Addressed To: |RCPT TO: )?[<\"]?({_ADDRESS})[>\"]?(?=$|[\s:;,(.<])",

@@ -40,10 +40,13 @@ class Envelope(Value):
     """Who sends to whom, as SMTP needs it: international domains in their ASCII form.
 
     Attributes:
+        sender: Where it comes back to.
+        author: From whom it is, as its reader sees it.
         utf8: The part before the @ has characters outside ASCII, so the server must know SMTPUTF8.
     """
 
     sender: str
+    author: str
     recipient: str
     utf8: bool = False
 
@@ -60,13 +63,15 @@ def envelope(letter: Letter) -> Envelope:
     except EmailNotValidError as problem:
         raise RecipientRejected(553, "the address is malformed") from problem
     try:
-        sender = _address(letter.sender)
+        author = _address(letter.sender)
+        sender = _address(letter.return_path) if letter.return_path else author
     except EmailNotValidError as problem:
         raise ChannelUnavailable("the store's sender address is malformed") from problem
     return Envelope(
         sender=sender.ascii_email or sender.normalized,
+        author=author.ascii_email or author.normalized,
         recipient=recipient.ascii_email or recipient.normalized,
-        utf8=not (sender.ascii_email and recipient.ascii_email),
+        utf8=not (sender.ascii_email and author.ascii_email and recipient.ascii_email),
     )
 
 
@@ -79,7 +84,7 @@ def wire(letter: Letter, date: datetime) -> bytes:
     """
     between = envelope(letter)
     mail = EmailMessage(policy=_WIRE.clone(utf8=between.utf8))
-    mail["From"] = _mailbox(letter.sender_name, between.sender)
+    mail["From"] = _mailbox(letter.sender_name, between.author)
     mail["To"] = _mailbox(letter.to_name, between.recipient)
     mail["Subject"] = _one_line(letter.subject)
     mail["Date"] = date

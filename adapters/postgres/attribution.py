@@ -14,9 +14,10 @@ from domain.facts import LinkClicked, OrderPlaced
 
 
 async def opened(connection: AsyncConnection, store_id: str, message_id: UUID, at: datetime) -> None:
-    """Note the first time a message was opened."""
+    """Note the first time a message was opened; one of which nobody knew whether it was sent has been."""
     query = update(messages).where(messages.c.store_id == store_id, messages.c.message_id == message_id)
     await connection.execute(query.values(opened_at=func.least(func.coalesce(messages.c.opened_at, at), at)))
+    await connection.execute(query.where(messages.c.state == Result.UNKNOWN).values(state=Result.SENT))
 
 
 async def clicked(connection: AsyncConnection, store_id: str, customer_id: UUID, fact: LinkClicked) -> None:

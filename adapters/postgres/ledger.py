@@ -2,7 +2,8 @@
 
 States of a row: `claimed` (ours to send), `sending` (handed to the provider, not answered yet), then a final
 `Result`. A row found in `sending` by a new attempt means that a process died between the provider and the record:
-nobody can know whether the message went out, so it becomes `unknown` and is not sent again.
+nobody can know whether the message went out. Unless we have heard of it since, the store's rule settles it: it becomes
+`unknown` and is not sent again, or it is sent again once, if the gate allows it still (docs/delivery.md).
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from sqlalchemy import Row, Update, and_, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from adapters.postgres import decisions, suppressions, waitlist
+from adapters.postgres import decisions, discounts, sending_rules, suppressions, waitlist
 from adapters.postgres import runs as run_rows
 from adapters.postgres.material import material
 from adapters.postgres.tables import (
@@ -31,6 +32,7 @@ from domain.errors import EventsPending, Unavailable
 from domain.gate import decide, may_forbid
 from domain.ports import Claim
 from domain.runs import Outcome
+from domain.sending_rules import Interrupted
 from domain.vocabulary import heard_as
 
 _LOOKS_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 0.0)
@@ -59,11 +61,17 @@ class PostgresLedger:
             customer = await _lock_customer(connection, slot)
             if await _has_unapplied_events(connection, slot, customer):
                 return None
-            settled = await _settled(connection, slot, now)
+            before = await _before(connection, slot)
+            settled = None if before is None else await _settled(connection, slot, before, now)
             if settled is not None:
                 return Claim(delivery=settled)
             known = await truth(connection, slot, customer, now)
-            delivery = decide(slot, known, now)
+            decided = decide(slot, known, now)
+            if before is not None and before.state == "sending":
+                if decided.result is not Result.SENT:
+                    return Claim(delivery=await _give_up(connection, slot, before.message_id, now))
+                await connection.execute(_message(slot, before.message_id).values(resent_at=now))
+            slot, delivery = await discounts.settle(connection, slot, decided, known.put_off_at, now)
             await decisions.write(connection, slot, delivery, known, now)
             message_id = await _write(connection, slot, customer, delivery, now)
             if delivery.result is not Result.SENT:
@@ -89,12 +97,16 @@ class PostgresLedger:
             if delivery.bounce is not None:
                 values |= {"bounce": delivery.bounce, "bounced_at": now}
             change = _message(slot, message_id).values(values).returning(messages.c.address)
+            if delivery.result is Result.UNKNOWN:  # unless we have heard of the message meanwhile
+                change = change.where(messages.c.state == "sending")
             address = await connection.scalar(change)
             if delivery.result is not Result.SENT:
                 await decisions.write(connection, slot, delivery, None, now)
             if delivery.bounce is not None and address is not None:
                 detail = delivery.because.rpartition(" ")[2]
                 await suppressions.after_bounce(connection, slot.store_id, address, delivery.bounce, detail, now)
+            if delivery.result in {Result.FAILED, Result.BOUNCED}:
+                await discounts.give_back(connection, slot.store_id, message_id)
             await _close_if_last(connection, slot, delivery, now)
 
     async def _move(self, slot: Slot, message_id: UUID, expected: str, values: dict[str, Any]) -> bool:
@@ -150,26 +162,46 @@ async def _has_unapplied_events(connection: AsyncConnection, slot: Slot, custome
     return bool(heard) and not heard.isdisjoint(await run_rows.exits(connection, store_id, slot.run_id))
 
 
-async def _settled(connection: AsyncConnection, slot: Slot, now: datetime) -> Delivery | None:
-    """Answer for a slot that has been through here before."""
-    query = select(messages.c.message_id, messages.c.state, messages.c.because).where(
+async def _before(connection: AsyncConnection, slot: Slot) -> Row[Any] | None:
+    """Return the message's row, if the slot has been through here before."""
+    query = select(messages).where(
         messages.c.store_id == slot.store_id, messages.c.run_id == slot.run_id, messages.c.step == slot.step.name
     )
-    row = (await connection.execute(query)).one_or_none()
-    if row is None:
-        return None
-    if row.state == "sending":
-        because = "interrupted while the provider had the message"
-        unknown = Delivery(result=Result.UNKNOWN, rule=Rule.PROVIDER, because=because)
-        values = {"state": unknown.result, "because": unknown.because, "settled_at": now}
-        await connection.execute(_message(slot, row.message_id).values(values))
-        await decisions.write(connection, slot, unknown, None, now)
-        await _close_if_last(connection, slot, unknown, now)
-        return unknown
+    return (await connection.execute(query)).one_or_none()
+
+
+async def _settled(connection: AsyncConnection, slot: Slot, row: Row[Any], now: datetime) -> Delivery | None:
+    """Answer for a slot that needs no decision: its message is settled, or was interrupted and is not sent again."""
     if row.state in _ALREADY:
         # The record was made and its answer lost: the run learns what became of the message, not a new send.
         return Delivery(result=Result(row.state), rule=Rule.SETTLED_BEFORE, because=row.because or "")
-    return None
+    if row.state != "sending":
+        return None
+    if row.bounced_at is not None:
+        return await _settle(connection, slot, row.message_id, Result.BOUNCED, "it came back", now)
+    if any(at is not None for at in (row.delivered_at, row.opened_at, row.clicked_at, row.complained_at)):
+        return await _settle(connection, slot, row.message_id, Result.SENT, "it arrived", now)
+    rules = await sending_rules.of_store(connection, slot.store_id)
+    if rules.interrupted is Interrupted.RESEND and row.resent_at is None:
+        return None
+    return await _give_up(connection, slot, row.message_id, now)
+
+
+async def _give_up(connection: AsyncConnection, slot: Slot, message_id: UUID, now: datetime) -> Delivery:
+    because = "interrupted while the provider had the message"
+    return await _settle(connection, slot, message_id, Result.UNKNOWN, because, now)
+
+
+async def _settle(
+    connection: AsyncConnection, slot: Slot, message_id: UUID, result: Result, because: str, now: datetime
+) -> Delivery:
+    """Settle a message whose sender died."""
+    delivery = Delivery(result=result, rule=Rule.PROVIDER, because=because)
+    values = {"state": delivery.result, "because": delivery.because, "settled_at": now}
+    await connection.execute(_message(slot, message_id).values(values))
+    await decisions.write(connection, slot, delivery, None, now)
+    await _close_if_last(connection, slot, delivery, now)
+    return delivery
 
 
 async def _write(

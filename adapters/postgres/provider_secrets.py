@@ -1,29 +1,32 @@
 """What proves the webhooks of mail providers, by store: several of each, so that one can be rotated.
 
-How a secret is kept is not decided here: `seal` and `unseal` encrypt it where there is a master key.
+They are sealed where there is a master key (`JOURNEYS_MASTER_KEYS`); one that was kept before stays readable.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from adapters.master_keys import SEALED, MasterKeys
 from adapters.postgres.tables import provider_secrets, stores
-from domain.errors import NotFound, Unavailable
+from domain.errors import ConfigurationError, NotFound, Unavailable
 from domain.ports import Clock
-
-Transform = Callable[[str], str]
 
 
 class ProviderSecrets:
-    """Keep and read the secrets."""
+    """Keep and read the secrets.
 
-    def __init__(self, engine: AsyncEngine, seal: Transform = str, unseal: Transform = str) -> None:
+    Args:
+        engine: The database.
+        masters: The newest first; none keeps the secrets as they are.
+    """
+
+    def __init__(self, engine: AsyncEngine, masters: Sequence[str]) -> None:
         self._engine = engine
-        self._seal = seal
-        self._unseal = unseal
+        self._masters = MasterKeys(masters) if masters else None
 
     async def of(self, store_id: str, provider: str) -> Sequence[str]:
         """Return the secrets of a store for a provider; none if it does not use it.
@@ -39,7 +42,7 @@ class ProviderSecrets:
                 kept = (await connection.execute(query.order_by(provider_secrets.c.created_at))).scalars().all()
         except (SQLAlchemyError, OSError) as problem:
             raise Unavailable("the webhook could not be verified now; send it again") from problem
-        return [self._unseal(secret) for secret in kept]
+        return [self._open(secret, _owner(store_id, provider)) for secret in kept]
 
     async def add(self, store_id: str, provider: str, secret: str, clock: Clock) -> None:
         """Keep one more secret.
@@ -49,7 +52,8 @@ class ProviderSecrets:
         """
         if secret in await self.of(store_id, provider):
             return
-        row = {"store_id": store_id, "provider": provider, "secret": self._seal(secret), "created_at": clock()}
+        kept = secret if self._masters is None else self._masters.seal(secret, _owner(store_id, provider))
+        row = {"store_id": store_id, "provider": provider, "secret": kept, "created_at": clock()}
         async with self._engine.begin() as connection:
             if not await connection.scalar(select(stores.c.store_id).where(stores.c.store_id == store_id)):
                 raise NotFound(f"there is no store {store_id!r}")
@@ -61,3 +65,29 @@ class ProviderSecrets:
         async with self._engine.begin() as connection:
             gone = await connection.execute(delete(provider_secrets).where(here).returning(provider_secrets.c.secret))
             return len(gone.all())
+
+    async def rewrap(self) -> int:
+        """Seal the secrets of all stores with the newest master key; returns how many were not yet."""
+        if (masters := self._masters) is None:
+            return 0
+        columns = (provider_secrets.c.store_id, provider_secrets.c.provider, provider_secrets.c.secret)
+        async with self._engine.begin() as connection:
+            rows = (await connection.execute(select(*columns).with_for_update())).all()
+            old = [row for row in rows if not masters.sealed_with_newest(row.secret)]
+            for row in old:
+                owner = _owner(row.store_id, row.provider)
+                fresh = masters.seal(masters.unseal(row.secret, owner), owner)
+                here = [column == getattr(row, column.name) for column in columns]
+                await connection.execute(update(provider_secrets).where(*here).values(secret=fresh))
+        return len(old)
+
+    def _open(self, kept: str, owner: str) -> str:
+        if self._masters is not None:
+            return self._masters.unseal(kept, owner)
+        if kept.startswith(SEALED):
+            raise ConfigurationError("a provider's secret is sealed; set JOURNEYS_MASTER_KEYS")
+        return kept
+
+
+def _owner(store_id: str, provider: str) -> str:
+    return f"{store_id}/{provider}"

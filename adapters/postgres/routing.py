@@ -143,6 +143,7 @@ async def snapshot(
                 cart.scalar_subquery().label("cart"),
                 select(func.count()).select_from(orders).where(standing).scalar_subquery().label("orders"),
                 select(func.max(orders.c.placed_at)).where(standing).scalar_subquery().label("last_order_at"),
+                select(func.max(orders.c.placed_at)).where(mine).scalar_subquery().label("last_purchase_at"),
                 runs.ever_begun(store_id, customer_id).label("begun"),
                 runs.last_sent(store_id, customer_id).label("last_sent"),
             )
@@ -154,6 +155,7 @@ async def snapshot(
             "cart": Cart() if found.cart is None else Cart.model_validate(found.cart),
             "orders": found.orders,
             "last_order_at": found.last_order_at,
+            "last_purchase_at": found.last_purchase_at,
             "open_runs": tuple(await runs.open_runs(connection, store_id, customer_id, now)),
             "begun": frozenset(found.begun or ()),
             "last_sent": {journey: datetime.fromisoformat(at) for journey, at in (found.last_sent or {}).items()},

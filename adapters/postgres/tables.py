@@ -285,6 +285,25 @@ provider_secrets = Table(
     CheckConstraint("provider in ('ses', 'sendgrid', 'mailgun', 'postmark')", name="provider"),
 )
 
+# Codes that are given to one message each; `place` keeps the order of the file.
+discount_codes = Table(
+    "discount_codes",
+    metadata,
+    Column("store_id", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("pool", Text, nullable=False),
+    Column("place", Integer, nullable=False),
+    _time("added_at"),
+    Column("message_id", Uuid),
+    _time("given_at", nullable=True),
+    PrimaryKeyConstraint("store_id", "code"),
+    UniqueConstraint("store_id", "message_id"),
+)
+Index(
+    "ix_discount_codes_free", discount_codes.c.store_id, discount_codes.c.pool, discount_codes.c.added_at,
+    discount_codes.c.place, postgresql_where=text("message_id is null"),
+)  # fmt: skip
+
 # Quiet hours and caps of a store's marketing, as `domain.sending_rules`; a store without a row has none.
 sending_rules = Table(
     "sending_rules",
@@ -356,6 +375,8 @@ messages = Table(
     Column("urls", JSONB, nullable=False, server_default="[]"),
     _time("claimed_at"),
     _time("sending_at", nullable=True),
+    # when it was sent again, since nobody could know whether it had gone out
+    _time("resent_at", nullable=True),
     _time("settled_at", nullable=True),
     _time("retry_at", nullable=True),
     _time("opened_at", nullable=True),

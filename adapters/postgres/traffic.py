@@ -18,20 +18,21 @@ from domain.schedule import next_step
 from domain.sending_rules import SendingRules
 
 _COUNTRY = re.compile(r"[A-Za-z]{2}")
-_FOR_WANT_OF_A_SLOT = {Rule.CAP, Rule.QUIET_HOURS}
+_FOR_WANT_OF_A_SLOT = {Rule.CAP, Rule.QUIET_HOURS, Rule.DISCOUNT}
 _ASKS_AGAIN = {Result.DEFERRED, Result.PAUSED}
 _COUNTS = [Result.SENT, Result.UNKNOWN, "claimed", "sending"]
 
 
 async def traffic(connection: AsyncConnection, slot: Slot, customer: Row[Any], now: datetime) -> dict[str, Any]:
-    """Read what of a `Truth` the sending rules need; nothing for a store that has none."""
-    if slot.step.transactional:
-        return {}
+    """Read what of a `Truth` the sending rules, and the wait for a code, need; for most messages nothing."""
     rules = await sending_rules.of_store(connection, slot.store_id)
-    if rules == SendingRules():
+    free = slot.step.transactional or rules == SendingRules()
+    if free and slot.step.discount_pool is None:
         return {}
+    read: dict[str, Any] = {"put_off_at": await _put_off_at(connection, slot)}
+    if free:
+        return read
     zone = await connection.scalar(select(stores.c.timezone).where(stores.c.store_id == slot.store_id))
-    read: dict[str, Any] = {}
     if applying := [cap for cap in rules.caps if cap.counts("email", slot.step.topic)]:
         longest = max(cap.window for cap in applying)
         read["traffic"] = await _sent_since(connection, slot, customer, now - longest)
@@ -40,7 +41,6 @@ async def traffic(connection: AsyncConnection, slot: Slot, customer: Row[Any], n
         "rules": rules,
         "timezone": zone_of(customer.timezone, zone),
         "country": _country(customer.traits),
-        "put_off_at": await _put_off_at(connection, slot),
     }
 
 

@@ -13,7 +13,7 @@ from adapters.rendering.links import TrackedLinks
 from adapters.rendering.plaintext import plaintext, tidy
 from adapters.rendering.variables import plain, variables
 from domain.errors import TemplateBroken
-from domain.ids import rfc_message_id
+from domain.ids import return_path, rfc_message_id
 from domain.message import Letter, Material, Rendered
 from domain.tokens import Signer
 
@@ -29,12 +29,14 @@ class TemplateRenderer:
         templates_dir: One folder per message: `subject.liquid`, `body.mjml`, perhaps `body.txt`.
         signer: Signs the links.
         public_url: Where the API is reached from outside.
+        bounce_address: Where messages come back to; None: to the store's sender address.
     """
 
-    def __init__(self, templates_dir: Path, signer: Signer, public_url: str) -> None:
+    def __init__(self, templates_dir: Path, signer: Signer, public_url: str, bounce_address: str | None = None) -> None:
         self._folder = templates_dir
         self._signer = signer
         self._public_url = public_url.rstrip("/")
+        self._bounce_address = bounce_address
         self._markup = environment(templates_dir, escape=True)
         self._plain = environment(templates_dir, escape=False)
 
@@ -83,7 +85,13 @@ class TemplateRenderer:
             list_id=f"<{list_id}>",
             feedback_id=":".join([*fields, "journeys"]),
             unsubscribe_url=None if material.transactional else links.unsubscribe,
+            return_path=self._return_path(material),
         )
+
+    def _return_path(self, material: Material) -> str | None:
+        if self._bounce_address is None:
+            return None
+        return return_path(self._bounce_address, material.store.store_id, material.message_id)
 
     def _links(self, material: Material) -> TrackedLinks:
         return TrackedLinks(material, self._signer, self._public_url)

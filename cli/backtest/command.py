@@ -102,7 +102,7 @@ def _play(
     script, performances, interrupted = Script(), [Performance(Tally(), complete=False)] * len(wanted), False
     try:
         with until_asked_to_end(), _progress() as progress:
-            recorded = calls(events, layout, looks=terms.looks(journey))
+            recorded = calls(events, layout, terms.needs(journey))
             task = progress.add_task("reading", total=None)
             script = written(
                 recorded,

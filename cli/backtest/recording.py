@@ -48,13 +48,25 @@ class Call(NamedTuple):
     by_client: bool = False
 
 
-def calls(path: Path, layout: Layout, *, looks: bool) -> Iterator[Call | InvalidInput]:
+class Needs(NamedTuple):
+    """What matters to a journey; calls that do not matter are counted, and not played.
+
+    Attributes:
+        looks: What a customer only looked at.
+        catalogue: What the back office says about products.
+    """
+
+    looks: bool = True
+    catalogue: bool = True
+
+
+def calls(path: Path, layout: Layout, needs: Needs) -> Iterator[Call | InvalidInput]:
     """Read a recording, row by row; a row that cannot be read is returned as what is wrong with it.
 
     Args:
         path: The file, plain or gzipped.
         layout: What is said about its columns, if it is CSV.
-        looks: Whether looking at a product matters; otherwise such calls are only counted.
+        needs: What the journey needs of it.
 
     Raises:
         InvalidInput: The file cannot be read at all.
@@ -64,7 +76,7 @@ def calls(path: Path, layout: Layout, *, looks: bool) -> Iterator[Call | Invalid
         while first.isspace():
             first = file.read(1)
         file.seek(0)
-        yield from _segment(file, looks) if first == "{" else _rows(file, layout, looks)
+        yield from _segment(file, needs) if first == "{" else _rows(file, layout, needs)
 
 
 @contextmanager
@@ -81,7 +93,7 @@ def _opened(path: Path) -> Iterator[IO[str]]:
         raise InvalidInput("events", f"{path}: {getattr(problem, 'strerror', None) or problem}") from problem
 
 
-def _segment(file: IO[str], looks: bool) -> Iterator[Call | InvalidInput]:
+def _segment(file: IO[str], needs: Needs) -> Iterator[Call | InvalidInput]:
     for line, text in enumerate(file, start=1):
         if not text.strip():
             continue
@@ -91,12 +103,12 @@ def _segment(file: IO[str], looks: bool) -> Iterator[Call | InvalidInput]:
             yield _bad(line, "call", "must be one JSON object")
             continue
         try:
-            yield _call(line, raw, looks) if isinstance(raw, dict) else _bad(line, "call", "must be a JSON object")
+            yield _call(line, raw, needs) if isinstance(raw, dict) else _bad(line, "call", "must be a JSON object")
         except InvalidInput as problem:
             yield _bad(line, problem.field, problem.message)
 
 
-def _call(line: int, raw: dict[str, Any], looks: bool) -> Call:
+def _call(line: int, raw: dict[str, Any], needs: Needs) -> Call:
     clock = next((name for name in _CLOCKS if raw.get(name) is not None), _CLOCKS[0])
     try:
         at = moment(raw.get(clock))
@@ -108,9 +120,9 @@ def _call(line: int, raw: dict[str, Any], looks: bool) -> Call:
     event = checked(content)
     name = canonical(event.name or "") or event.type
     if is_catalogue(name):
-        return Call(line, at, name, (), content, by_client=True)
+        return Call(line, at, name, (), content if needs.catalogue else None, by_client=True)
     identities = _identities(event)
-    needless = not looks and len(identities) == 1 and _only_looked(event)
+    needless = not needs.looks and len(identities) == 1 and _only_looked(event)
     return Call(line, at, name, identities, None if needless else content, by_client=True)
 
 
@@ -138,7 +150,7 @@ def _only_looked(event: Event) -> bool:
     )
 
 
-def _rows(file: IO[str], layout: Layout, looks: bool) -> Iterator[Call | InvalidInput]:
+def _rows(file: IO[str], layout: Layout, needs: Needs) -> Iterator[Call | InvalidInput]:
     header = file.readline()
     if not header.strip():
         return
@@ -157,11 +169,11 @@ def _rows(file: IO[str], layout: Layout, looks: bool) -> Iterator[Call | Invalid
             yield _bad(line, "row", str(problem))
             continue
         if any(cell.strip() for cell in row):
-            yield _row(line, {c: row[p].strip() for c, p in columns.items() if p < len(row)}, layout, looks, orders)
+            yield _row(line, {c: row[p].strip() for c, p in columns.items() if p < len(row)}, layout, needs, orders)
 
 
 def _row(
-    line: int, row: dict[str, str], layout: Layout, looks: bool, orders: dict[str, tuple[str, datetime]]
+    line: int, row: dict[str, str], layout: Layout, needs: Needs, orders: dict[str, tuple[str, datetime]]
 ) -> Call | InvalidInput:
     field = "ts"
     try:
@@ -175,7 +187,7 @@ def _row(
     if not user and not of_nobody:
         return _bad(line, "user", "is missing")
     identities = () if of_nobody else (f"u:{user}",)
-    if name is None or (name in _LOOKED and not looks):
+    if name is None or (name in _LOOKED and not needs.looks) or (of_nobody and not needs.catalogue):
         return Call(line, at, name or "", identities, None)
     properties = _properties(line, row, name)
     if name == "Order Completed":

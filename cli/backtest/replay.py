@@ -129,7 +129,7 @@ class Replay:
             workflows=WORKFLOWS,
             activities=[
                 Delivering(self._engine, agenda).deliver,
-                Releasing(self._engine, temporal, agenda).release,
+                Releasing(self._engine, temporal, agenda, self.actions).release,
             ],
             workflow_runner=BillingRunner(
                 self.actions,

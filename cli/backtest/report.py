@@ -177,6 +177,4 @@ async def tally(
 
 
 def _sum(one: Mapping[str, int], other: Mapping[str, int]) -> Counts:
-    return dict(Counter(one) + Counter(other)) | {
-        key: 0 for key in (*one, *other) if not one.get(key) and not other.get(key)
-    }
+    return {key: one.get(key, 0) + other.get(key, 0) for key in dict.fromkeys((*one, *other))}

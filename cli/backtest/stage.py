@@ -31,7 +31,7 @@ from adapters.temporal.engine import Engine
 from cli.backtest.agenda import Agenda
 from cli.backtest.recording import STORE
 from cli.backtest.script import NOBODY
-from domain.commands import Command, NewRun, RestartRun, StartRun
+from domain.commands import Command, NewRun, ReleaseStock, RestartRun, StartRun
 from domain.delivery import Delivery, Slot
 from domain.errors import JourneysError, Unavailable
 from domain.events import Event
@@ -90,9 +90,9 @@ class Delivering(Deliver):
 class Releasing(ReleaseWave):
     """The release of a wave; the customers who are told are expected to hear of it."""
 
-    def __init__(self, engine: AsyncEngine, temporal: Engine, agenda: Agenda) -> None:
+    def __init__(self, engine: AsyncEngine, temporal: Engine, agenda: Agenda, actions: Counter[str]) -> None:
         super().__init__(PostgresWaitlist(engine), self, _server_time)
-        self._temporal, self._agenda = temporal, agenda
+        self._temporal, self._agenda, self._actions = temporal, agenda, actions
 
     @activity.defn(name="release-wave")
     async def release(self, request: WaveRequest) -> WaveResult:
@@ -105,6 +105,7 @@ class Releasing(ReleaseWave):
     async def tell(self, workflow_id: str, fact: AnyFact) -> None:
         """Tell a run, as the real port does."""
         self._agenda.told(workflow_id, _server_time())
+        self._actions["signals"] += 1
         await self._temporal.tell(workflow_id, fact)
 
 
@@ -166,7 +167,7 @@ class Carrying:
             self._agenda.heard(command, await self._whose(command.run), self._now)
         else:
             self._agenda.heard(command, NOBODY, self._now)
-        self._actions["starts" if isinstance(command, StartRun) else "signals"] += 1
+        self._actions["starts" if isinstance(command, StartRun | ReleaseStock) else "signals"] += 1
         if isinstance(command, StartRun) and command.run.delay:
             command = await self._held(command)
         async with asyncio.timeout(_PATIENCE_S):

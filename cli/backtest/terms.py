@@ -11,6 +11,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 from adapters.postgres import plans
 from adapters.postgres.engine import create_engine
 from adapters.settings import Settings
+from cli.backtest.recording import Needs
 from cli.stack import local
 from domain.errors import ConfigurationError, InvalidPlan, Unavailable
 from domain.plans import Plan, is_follow_up, validated
@@ -18,7 +19,7 @@ from domain.snapshot import PinnedPlan
 
 _LOWERING = ("gap", "cool_down", "again")
 """What lowers the number of messages, but not of the occasions for one."""
-_DOES_NOT_LOOK = frozenset({"welcome", "cart-recovery", "post-purchase", "win-back", "back-in-stock"})
+_BLIND = frozenset({"welcome", "cart-recovery", "post-purchase", "win-back"})
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,10 @@ class Terms:
     source: str
 
 
-def looks(journey: str) -> bool:
-    """Tell whether it matters to a journey what a customer only looked at; of one we do not know, it does."""
-    return journey not in _DOES_NOT_LOOK
+def needs(journey: str) -> Needs:
+    """Say what a journey needs of a recording; of one that we do not know, everything."""
+    looks = journey not in _BLIND and journey != "back-in-stock"
+    return Needs(looks=looks, catalogue=journey not in _BLIND and not is_follow_up(journey))
 
 
 def told(journey: str, path: Path) -> Terms:

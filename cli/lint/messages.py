@@ -64,7 +64,7 @@ def broken_templates(house: House) -> Iterator[Place]:
 def provided_by(subject: Subject, step: Step) -> frozenset[str]:
     """Return the variables that a message of a journey can have."""
     provided = ALWAYS | (frozenset() if step.transactional else MARKETING)
-    if step.discount_code:
+    if step.discount_code or step.discount_pool:
         provided |= CODE
     for fact in subject.journey.entered_by:
         provided |= _told_by(fact)

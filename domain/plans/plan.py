@@ -1,7 +1,7 @@
 """What every plan has: steps, and the waits between them."""
 
 from datetime import timedelta
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -23,7 +23,11 @@ class Step(Value):
         delay: Wait after the previous slot (the first: after the journey's own entry wait).
         transactional: The store declares this message transactional: it needs no consent, has no
             unsubscribe link and is not counted as marketing.
-        deadline: A message that quiet hours or a cap would hold up for longer than this is not sent at all.
+        discount_code: The same for everybody.
+        discount_pool: Gives each message a code of its own.
+        without_code: What becomes of a message whose pool is empty: it waits until its deadline, is sent with
+            `discount_code` or none, or is not sent.
+        deadline: A message that quiet hours, a cap or an empty pool would hold up for longer than this is not sent.
         priority: 1 before 5: under a cap, a message leaves room for those that come before it. None: by its topic.
     """
 
@@ -35,6 +39,8 @@ class Step(Value):
     topic: Topic = Topic.MARKETING
     transactional: bool = False
     discount_code: str | None = Field(default=None, max_length=40)
+    discount_pool: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")
+    without_code: Literal["wait", "send", "withhold"] = "wait"
     deadline: Wait = timedelta(days=3)
     priority: int | None = Field(default=None, ge=1, le=5)
 

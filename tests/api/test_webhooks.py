@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 from fastapi import FastAPI
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -30,6 +30,7 @@ from tests.conftest import Shop, SteppedClock
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "webhooks"
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:mugs-feedback"
+ISSUER = "http://crt.r2m01.amazontrust.com/r2m01.cer"
 CERTIFICATE = "https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-0123456789abcdef0123456789abcdef.pem"
 
 Stored = Callable[[], Awaitable[list[Any]]]
@@ -56,7 +57,7 @@ def secret(engine: AsyncEngine, store: Shop, clock: SteppedClock) -> Callable[..
     """Give the store what proves a provider."""
 
     async def keep(provider: str, secret: str) -> None:
-        await ProviderSecrets(engine).add("mugs", provider, secret, clock)
+        await ProviderSecrets(engine, ()).add("mugs", provider, secret, clock)
 
     return keep
 
@@ -243,37 +244,41 @@ class Amazon:
 
     def __init__(self, name: str = "sns.amazonaws.com", authority: "Amazon | None" = None) -> None:
         self.root_key = authority.root_key if authority else ec.generate_private_key(ec.SECP256R1())
-        self.root = authority.root if authority else self._issue("Amazon of the tests", self.root_key.public_key())
-        self.certificate = self._issue(name, self.key.public_key(), self.root)
+        self.root = (
+            authority.root if authority else self._issue("Root", self.root_key.public_key(), None, self.root_key)
+        )
+        self.between_key = ec.generate_private_key(ec.SECP256R1())
+        self.between = self._issue("Between", self.between_key.public_key(), self.root, self.root_key)
+        self.certificate = self._issue(name, self.key.public_key(), self.between, self.between_key)
         self.fetched: list[str] = []
         self.down = False
 
-    def _issue(self, name: str, key: Any, issuer: x509.Certificate | None = None) -> x509.Certificate:
+    def _issue(self, name: str, key: Any, issuer: x509.Certificate | None, by: Any) -> x509.Certificate:
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        builder = x509.CertificateBuilder(
-            issuer.subject if issuer else subject, subject, key, x509.random_serial_number()
-        )
+        above, authority = issuer.subject if issuer else subject, "." not in name
+        builder = x509.CertificateBuilder(above, subject, key, x509.random_serial_number())
         builder = builder.not_valid_before(datetime(2025, 6, 1)).not_valid_after(datetime(2026, 6, 1))  # noqa: DTZ001
-        usage = x509.KeyUsage(
-            issuer is not None, False, False, False, False, issuer is None, issuer is None, False, False
-        )  # noqa: FBT003
-        builder = builder.add_extension(usage, critical=True)
-        builder = builder.add_extension(x509.BasicConstraints(issuer is None, None), critical=True)
-        known = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.root_key.public_key())
-        builder = builder.add_extension(known, critical=False)
-        if issuer is None:
+        signs, certifies = not authority, authority
+        usage = x509.KeyUsage(signs, False, False, False, False, certifies, certifies, False, False)
+        known = x509.AuthorityKeyIdentifier.from_issuer_public_key(by.public_key())
+        builder = builder.add_extension(usage, critical=True).add_extension(known, critical=False)
+        builder = builder.add_extension(x509.BasicConstraints(authority, None), critical=True)
+        if authority:
             builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
         else:
+            where = x509.UniformResourceIdentifier(ISSUER)
+            access = x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, where)
+            builder = builder.add_extension(x509.AuthorityInformationAccess([access]), critical=False)
             builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
             builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        return builder.sign(self.root_key, SHA256())
+        return builder.sign(by, SHA256())
 
     async def get(self, url: str) -> bytes:
         """Serve a certificate, or note that a subscription was confirmed."""
         if self.down:
             raise Unavailable
         self.fetched.append(url)
-        return self.certificate.public_bytes(Encoding.PEM)
+        return self.between.public_bytes(Encoding.DER) if url == ISSUER else self.certificate.public_bytes(Encoding.PEM)
 
     def verifier(self) -> SnsVerifier:
         """Trust this authority only."""
@@ -331,7 +336,7 @@ class TestSes:
             assert answer.status_code == 200
 
         assert facts(await stored()) == [("Email Bounced", "gone", str(message_id))]
-        assert amazon.fetched == [CERTIFICATE]
+        assert amazon.fetched == [CERTIFICATE, ISSUER]
 
     @pytest.mark.parametrize(
         ("bounce", "kind"),
@@ -367,7 +372,7 @@ class TestSes:
             answer = await anyone.post("/webhooks/ses/mugs", json=amazon.signed(**asked))
             assert answer.status_code == status
 
-        assert amazon.fetched == [CERTIFICATE, link]
+        assert amazon.fetched == [CERTIFICATE, ISSUER, link]
         assert await stored() == []
 
     @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from cli.backtest.recording import calls
 from cli.backtest.replay import Replay
 from cli.backtest.report import Tally, tally
 from cli.backtest.script import Script, played, written
-from cli.backtest.terms import first_slot_only, looks
+from cli.backtest.terms import first_slot_only, needs
 from domain.plans import validated
 from rehearsal.server import time_skipping_server
 from tests.backtest.independent import Seen
@@ -36,7 +36,7 @@ def recorded(name: str) -> Path:
 
 def read(path: Path, *mappings: str, journey: str = "cart-recovery", consent: bool | None = None) -> Script:
     """Read a recording as the command does."""
-    found = calls(path, Layout.told(mappings), looks=looks(journey))
+    found = calls(path, Layout.told(mappings), needs(journey))
     return written(found, consent=consent, skip_bad=False)
 
 

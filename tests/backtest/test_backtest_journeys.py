@@ -112,6 +112,8 @@ async def test_customers_who_wait_for_a_product_hear_of_it_in_waves(rehearse: Re
     assert (found.runs, found.triggers) == (5, 4)
     assert found.messages_by_step == {"alert": 4, "follow-up": 4}
     assert found.exits == {"completed": 4, "converted": 1}
+    # Of five runs and the waves: starts, the restock's signal to each of four, one order's signal.
+    assert (found.actions_by_kind["starts"], found.actions_by_kind["signals"]) == (6, 5)
 
 
 async def test_a_journey_that_counts_looks_gets_them(rehearse: Rehearse, tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli.backtest.layout import Layout
-from cli.backtest.recording import calls
+from cli.backtest.recording import Needs, calls
 from cli.backtest.script import NOBODY, Script, played, written
+from cli.backtest.terms import needs
 from cli.backtest.times import moment
 from domain.errors import InvalidInput
 
@@ -37,10 +38,10 @@ class Read:
         *mappings: str,
         consent: bool | None = False,
         skip_bad: bool = False,
-        looks: bool = True,
+        needs: Needs = Needs(),  # noqa: B008  (a value)
     ) -> Script:
         self.path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return written(calls(self.path, Layout.told(mappings), looks=looks), consent=consent, skip_bad=skip_bad)
+        return written(calls(self.path, Layout.told(mappings), needs), consent=consent, skip_bad=skip_bad)
 
 
 def names(script: Script) -> list[str | None]:
@@ -189,7 +190,7 @@ def test_a_file_that_cannot_be_read_is_refused_before_anything_runs(
 def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
     """Not a stack trace."""
     with pytest.raises(InvalidInput, match=r"events: .*nowhere\.csv: No such file"):
-        list(calls(tmp_path / "nowhere.csv", Layout.told(()), looks=True))
+        list(calls(tmp_path / "nowhere.csv", Layout.told(()), Needs()))
 
 
 @pytest.mark.parametrize("text", ["", HEADER, "\n\n"])
@@ -238,9 +239,21 @@ def test_what_was_only_looked_at_is_counted_and_not_played_unless_it_matters(scr
     both = "\n".join(json.dumps(line) for line in [look | {"userId": "u"}, look | {"userId": "u", "anonymousId": "b"}])
     rows = HEADER + "2024-03-01,u,view,i,,\n"
 
-    assert (script(rows, looks=False).events, script(rows, looks=False).entries) == (1, [])
-    assert len(script(rows, looks=True).entries) == 1
-    assert [entry.line for entry in script(both, looks=False).entries] == [2]
+    assert (script(rows, needs=Needs(looks=False)).events, script(rows, needs=Needs(looks=False)).entries) == (1, [])
+    assert len(script(rows).entries) == 1
+    assert [entry.line for entry in script(both, needs=Needs(looks=False)).entries] == [2]
+
+
+def test_what_the_catalogue_says_is_played_for_journeys_that_need_it(script: Read) -> None:
+    """It concerns everybody and makes one part of the recording, so it is left out where it cannot matter."""
+    line = {"type": "track", "event": "Product Updated", "timestamp": "2024-03-01", "properties": {"product_id": "p"}}
+    rows = HEADER + "2024-03-01,,Product Restocked,p,,\n"
+
+    assert [len(script(text).entries) for text in (json.dumps(line), rows)] == [1, 1]
+    assert [len(script(text, needs=needs("win-back")).entries) for text in (json.dumps(line), rows)] == [0, 0]
+    assert [needs(name).catalogue for name in ("back-in-stock", "price-drop", "follow-up/x", "new")] == [
+        True, True, False, True,
+    ]  # fmt: skip
 
 
 def test_parts_share_no_customer_and_lose_no_call(script: Read) -> None:

@@ -135,7 +135,7 @@ def test_what_is_no_address_is_not_suppressed(run: Run, address: str) -> None:
 
 @pytest.mark.parametrize(
     ("provider", "secret", "code"),
-    [("mailgun", "key", 0), ("postmark", "hook:password", 0), ("postmark", "password", 2), ("sendgrid", "nonsense", 1)],
+    [("mailgun", "key", 0), ("postmark", "hook:s3cret", 0), ("postmark", "s3cret", 2), ("sendgrid", "nonsense", 1)],
 )
 def test_a_secret_is_read_from_the_standard_input_and_checked(
     run: Run, monkeypatch: pytest.MonkeyPatch, provider: str, secret: str, code: int

@@ -160,10 +160,42 @@ def test_a_new_store_gets_keys_and_a_revoked_key_is_known_by_its_id(run: Run, da
     assert run("key", "revoke", uuid4(), "--store", "mugs")[0] == 1
 
 
+def test_sending_rules_are_shown_as_they_are_set_and_a_new_store_has_the_recommended_ones(run: Run, store: Any) -> None:
+    """What `store show` prints, `store set` takes; a rule that is not known changes nothing."""
+    run("store", "create", "new", "--name", "New", "--url", "https://new.test",
+        "--sender-email", "hello@new.test", "--address", "2 Kiln Lane")  # fmt: skip
+    recommended = run("store", "show", "--store", "new")[1]
+    assert json.loads(recommended)["quiet_hours"]["email"]["start"] == "21:00:00"
+    assert json.loads(run("store", "show", "--store", store.store_id)[1])["quiet_hours"] == {}
+
+    assert run("store", "set", recommended, "--store", store.store_id)[0] == 0
+    assert run("store", "show", "--store", store.store_id)[1] == recommended
+    code, _, err = run("store", "set", '{"quiet": {}}', "--store", store.store_id)
+    assert (code, "quiet" in err) == (2, True)
+    assert run("store", "show", "--store", store.store_id)[1] == recommended
+
+
+def test_codes_are_imported_into_a_pool_and_counted(run: Run, store: Any, tmp_path: Path) -> None:
+    """Safe to repeat; a file with a line that is no code adds nothing."""
+    file = tmp_path / "codes.csv"
+    file.write_text("Code,Value\nSPRING-1,10\nSPRING-2,10\n")
+    imported = ("discounts", "import", file, "--pool", "spring", "--store", store.store_id)
+    assert run(*imported)[1] == "spring of mugs: 2 codes added, 0 were there already\n"
+    assert run(*imported)[1] == "spring of mugs: 0 codes added, 2 were there already\n"
+    file.write_text("Code,Value\nSPRING-3,10\n,10\n")
+    assert run(*imported)[0] == 2
+    assert [word for word in run("discounts", "show", "--store", store.store_id)[1].split() if word.isdigit()] == list(
+        "200"
+    )
+
+
 @pytest.mark.parametrize(
     "words",
     [
         ("plan", "show"),
+        ("store", "show"),
+        ("store", "set", "{}"),
+        ("discounts", "show"),
         ("plan", "set", "welcome", "{}"),
         ("events", "parked"),
         ("events", "retry"),

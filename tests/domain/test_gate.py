@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -155,6 +156,16 @@ def test_marketing_keeps_its_distance_from_other_journeys(slot, truth):
     """The plan's gap; transactional messages need none."""
     if sends(slot, truth) and not slot.step.transactional and truth.last_marketing_at is not None:
         assert truth.last_marketing_at + slot.gap <= NOW
+
+
+@given(slots, truths)
+def test_marketing_goes_out_in_no_quiet_hour_and_above_no_cap(slot, truth):
+    """G5, on the customer's own clock; transactional messages know neither."""
+    if sends(slot, truth) and not slot.step.transactional:
+        wall = NOW.astimezone(ZoneInfo(truth.timezone)).replace(tzinfo=None)
+        assert not any(hours.cover(wall) for hours in truth.rules.quiet_hours.values())
+        for cap in truth.rules.caps:
+            assert sum(one.at > NOW - cap.window for one in truth.traffic) < cap.limit
 
 
 @given(slots, truths)

@@ -64,3 +64,12 @@ def test_a_product_id_never_breaks_out_of_its_place(product, store):
 def test_every_identity_has_a_lane(store, identity):
     """Whatever its letters."""
     assert 0 <= ids.shard(store, identity) < ids.SHARDS
+
+
+@given(st.uuids(), st.from_regex(r"[a-z0-9][a-z0-9-]{0,39}", fullmatch=True))
+def test_a_return_path_names_store_and_message_in_a_legal_address(message, store_id):
+    """At most 64 characters before the @; a very long store name leaves no room for the message."""
+    address = ids.return_path("bounces@mail.test", store_id, message)
+
+    assert len(address.partition("@")[0]) <= 64
+    assert ids.returned_to(address.upper()) == (store_id, message if len(store_id) <= 29 else None)

@@ -38,7 +38,7 @@ from workflows.welcome import Welcome
 
 
 class Line(StrEnum):
-    """Where a worker dies, in the order of `deliver`. At the two in the SMTP session it is the mail server that kills."""
+    """Where a worker dies, in the order of `deliver`; inside the SMTP session it is the mail server that kills it."""
 
     BEFORE_CLAIM = "before-the-claim"
     AFTER_CLAIM = "after-the-claim"

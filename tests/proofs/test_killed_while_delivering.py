@@ -7,15 +7,17 @@ time is Temporal's patience with them.
 import asyncio
 import multiprocessing
 import os
-import shutil
 import signal
 import sysconfig
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from email import message_from_bytes
 from multiprocessing.process import BaseProcess
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
+from uuid import UUID
 
 import pytest
 from aiosmtpd.smtp import SMTP, Envelope, Session
@@ -26,6 +28,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from adapters.postgres import sending_rules
 from adapters.postgres.identities import new_id
+from adapters.postgres.stores import KeyStore
 from adapters.postgres.tables import customers, messages, runs
 from adapters.settings import Settings
 from adapters.temporal.plugin import journeys_plugin
@@ -34,9 +37,8 @@ from domain import ids
 from domain.message import StoreCard
 from domain.plans import Step, WelcomePlan
 from domain.runs import Entry, Outcome
-from domain.sending_rules import SendingRules
+from domain.sending_rules import Interrupted, SendingRules
 from rehearsal.server import quiet_runtime
-from tests.adapters.channels.mail_server import MailServer, mail_server
 from tests.conftest import Shop
 from tests.proofs.dying_worker import Line, Wiring, work
 from workflows.welcome import Welcome
@@ -63,23 +65,184 @@ GIVEN_UP = {
 }
 """By default what nobody can know is given up: a message may be missing, and never comes twice."""
 
+SENT_AGAIN = {
+    Line.MARKED: Expected("sent", 1),
+    Line.BEFORE_250: Expected("sent", 2),
+    Line.AFTER_250: Expected("sent", 2),
+    Line.AFTER_RECORD: Expected("sent", 1),
+}
+"""A store that would rather repeat a message than lose it: the repeat has the same Message-ID."""
 
-class DeadlyMailServer(MailServer):
-    """Kills who sends, in the middle of the conversation; by recipient."""
+
+class DeadlyMailServer:
+    """Takes mail, and kills who hands it in, in the middle of the conversation; by recipient."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.kills: dict[tuple[Line, str], int | None] = {}
+        self.taken: list[tuple[str, str]] = []
+        self.pids: dict[tuple[Line, str], int] = {}
 
-    async def handle_RCPT(self, server: SMTP, _: Session, envelope: Envelope, address: str, __: list[str]) -> str:  # noqa: N802
+    async def handle_RCPT(self, _: SMTP, __: Session, envelope: Envelope, address: str, ___: list[str]) -> str:  # noqa: N802
         self._reached(Line.BEFORE_DATA, address)
-        return await super().handle_RCPT(server, _, envelope, address, __)
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
 
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
-        answer = await super().handle_DATA(server, session, envelope)
-        self._reached(Line.BEFORE_250, envelope.rcpt_tos[0])
-        return answer
+    async def handle_DATA(self, _: SMTP, __: Session, envelope: Envelope) -> str:  # noqa: N802
+        (recipient,), mail = envelope.rcpt_tos, message_from_bytes(envelope.original_content or b"")
+        self.taken.append((recipient, str(mail["Message-ID"])))
+        self._reached(Line.BEFORE_250, recipient)
+        return "250 OK"
 
-    def _reached(self, line: Line, address: str) -> None:
-        if (pid := self.kills.pop((line, address), None)) is not None:
+    def message_ids(self, recipient: str) -> list[str]:
+        return [message_id for address, message_id in self.taken if address == recipient]
+
+    def _reached(self, line: Line, recipient: str) -> None:
+        if (pid := self.pids.pop((line, recipient), None)) is not None:
             os.kill(pid, signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A message whose worker dies at a line, under a store's rule."""
+
+    store_id: str
+    line: Line
+    expected: Expected
+    customer_id: UUID = field(default_factory=new_id)
+    run_id: UUID = field(default_factory=new_id)
+
+    @property
+    def address(self) -> str:
+        return f"{self.line}@{self.store_id}.test".lower()
+
+    @property
+    def queue(self) -> str:
+        return f"{self.store_id}-{self.line}"
+
+
+@pytest.fixture
+async def temporal() -> AsyncIterator[WorkflowEnvironment]:
+    """A server that counts seconds as they pass."""
+    async with await WorkflowEnvironment.start_local(
+        dev_server_existing_path=str(Path(sysconfig.get_path("scripts")) / "temporal"),
+        dev_server_log_level="error",
+        search_attributes=[SearchAttributeKey.for_keyword(name) for name in KEYWORDS],
+        plugins=[journeys_plugin()],
+        runtime=quiet_runtime(),
+    ) as env:
+        yield env
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[tuple[DeadlyMailServer, int]]:
+    """The mail server and its port."""
+    loop, deadly = asyncio.get_running_loop(), DeadlyMailServer()
+    conversations: list[SMTP] = []
+
+    def conversation() -> SMTP:
+        conversations.append(SMTP(deadly, hostname="mail.test", loop=loop))
+        return conversations[-1]
+
+    listener = await loop.create_server(conversation, "127.0.0.1", 0)
+    yield deadly, listener.sockets[0].getsockname()[1]
+    listener.close()
+    for one in conversations:
+        if one.transport is not None:
+            one.transport.close()
+    await asyncio.sleep(0)
+
+
+@contextmanager
+def processes(wirings: list[Wiring]) -> Iterator[list[BaseProcess]]:
+    """Run workers for the length of the block; each is forked from a process that has imported everything."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.proofs.dying_worker"])
+    started = [context.Process(target=work, args=(wiring,), daemon=True) for wiring in wirings]
+    for process in started:
+        process.start()
+    try:
+        yield started
+    finally:
+        for process in started:
+            process.kill()
+            process.join()
+
+
+async def eager_store(engine: AsyncEngine, now: datetime) -> None:
+    """Make a store that has interrupted messages sent again."""
+    card = StoreCard(
+        store_id="eager", name="Eager", url="https://eager.test", currency="EUR", sender_email="hello@eager.test",
+        sender_name="Eager",
+    )  # fmt: skip
+    await KeyStore(engine, lambda: now).create_store(card)
+    async with engine.begin() as connection:
+        rules = SendingRules(interrupted=Interrupted.RESEND)
+        await sending_rules.put(connection, "eager", rules, "cli:test", now)
+
+
+async def written_down(engine: AsyncEngine, cases: list[Case], now: datetime) -> None:
+    """Write the customers down, and that their journeys begin."""
+    async with engine.begin() as connection:
+        for case in cases:
+            mine = {"store_id": case.store_id, "customer_id": case.customer_id}
+            await connection.execute(insert(customers).values(**mine, email=case.address, created_at=now))
+            run = {
+                "run_id": case.run_id, "journey": "welcome", "plan_version": 0, "workflow_id": workflow_id(case),
+                "since": now, "begun_at": now, "expires_at": now + timedelta(days=30),
+            }  # fmt: skip
+            await connection.execute(insert(runs).values(**mine, **run))
+
+
+def workflow_id(case: Case) -> str:
+    return ids.workflow_id(case.store_id, "welcome", case.customer_id)
+
+
+def entry(case: Case, now: datetime) -> Entry[WelcomePlan]:
+    """Begin a welcome of one message."""
+    plan = WelcomePlan(steps=(Step(name="welcome-1", template="welcome", transactional=True),))
+    return Entry(
+        store_id=case.store_id, journey="welcome", customer_id=case.customer_id, run_id=case.run_id, plan_version=0,
+        plan=plan, since=now, begun_at=now,
+    )  # fmt: skip
+
+
+async def test_a_worker_killed_at_any_line_never_leads_to_two_messages(
+    settings: Settings,
+    engine: AsyncEngine,
+    store: Shop,
+    temporal: WorkflowEnvironment,
+    provider: tuple[DeadlyMailServer, int],
+) -> None:
+    """G3: what surely was not handed over is sent once; what may have been is settled by the store's rule."""
+    deadly, port = provider
+    now = datetime.now(UTC)
+    cases = [Case(store.store_id, line, expected) for line, expected in GIVEN_UP.items()]
+    cases += [Case("eager", line, expected) for line, expected in SENT_AGAIN.items()]
+    await eager_store(engine, now)
+    await written_down(engine, cases, now)
+    told = settings.model_copy(update={"smtp_url": f"smtp://127.0.0.1:{port}"})
+    address = temporal.client.service_client.config.target_host
+    handles = [
+        await temporal.client.start_workflow(Welcome.run, entry(case, now), id=workflow_id(case), task_queue=case.queue)
+        for case in cases
+    ]
+
+    with processes([Wiring(told, address, [case.queue], case.line) for case in cases]) as victims:
+        for case, victim in zip(cases, victims, strict=True):
+            assert victim.pid is not None
+            deadly.pids[case.line, case.address] = victim.pid
+        await asyncio.gather(*(asyncio.to_thread(victim.join, DEADLINE_S) for victim in victims))
+        assert {c.queue: v.exitcode for c, v in zip(cases, victims, strict=True)} == {
+            case.queue: -signal.SIGKILL for case in cases
+        }
+    with processes([Wiring(told, address, [case.queue for case in cases])]):
+        async with asyncio.timeout(DEADLINE_S):
+            outcomes = [await handle.result() for handle in handles]
+
+    assert outcomes == [Outcome.COMPLETED] * len(cases)
+    async with engine.connect() as connection:
+        rows = (await connection.execute(select(messages.c.run_id, messages.c.state))).all()
+    states = {row.run_id: row.state for row in rows}
+    found = {c.queue: Expected(states[c.run_id], len(deadly.message_ids(c.address))) for c in cases}
+    assert found == {case.queue: case.expected for case in cases}
+    for case in cases:
+        assert len(set(deadly.message_ids(case.address))) <= 1

@@ -77,3 +77,13 @@ async def test_a_credit_note_does_not_restart_the_clock(shop: TimeSkippingShop) 
     await shop.skip(days=60, minutes=1)
 
     assert await shop.until_said(1) == [("win-back-1", "sent")]
+
+
+async def test_a_refund_that_overtakes_its_order_changes_nothing(shop: TimeSkippingShop) -> None:
+    """Whoever gave an order back has been here all the same: the silence counts from then, whatever came first."""
+    await quiet_shop(shop)
+    await shop.track("Order Refunded", order_id="o-1")
+    await order(shop, "o-1")
+    await shop.skip(days=90, minutes=1)
+
+    assert await shop.until_said(1) == [("win-back-1", "sent")]

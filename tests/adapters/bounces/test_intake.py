@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.bounces.intake import Intake
 from adapters.postgres.tables import customers, events, messages
+from domain.ids import return_path
 from tests.conftest import Shop, SteppedClock
 
 BOUNCE = """\
@@ -46,8 +47,8 @@ async def message_id(engine: AsyncEngine, store: Shop, clock: SteppedClock) -> U
     message_id, customer_id = uuid4(), uuid4()
     person = {"store_id": "mugs", "customer_id": customer_id, "email": "ada@example.com", "created_at": clock()}
     row = {
-        "store_id": "mugs", "message_id": message_id, "run_id": uuid4(), "customer_id": customer_id, "journey": "welcome",
-        "step": "welcome-1", "template": "welcome-1", "transactional": False, "state": "sent",
+        "store_id": "mugs", "message_id": message_id, "run_id": uuid4(), "customer_id": customer_id,
+        "journey": "welcome", "step": "welcome-1", "template": "welcome-1", "transactional": False, "state": "sent",
         "address": "ada@example.com", "claimed_at": clock(),
     }  # fmt: skip
     async with engine.begin() as connection:
@@ -88,6 +89,17 @@ async def test_a_mail_that_names_no_message_of_ours_silences_nobody(
             await to_thread(delivered, intake.port, BOUNCE.format(claimed), "bounces+mugs@j.test")
 
     assert await stored(engine) == []
+
+
+async def test_the_address_that_it_came_back_to_names_the_message(
+    engine: AsyncEngine, clock: SteppedClock, message_id: UUID
+) -> None:
+    """Many servers return nothing of the message (VERP)."""
+    there = return_path("bounces@j.test", "mugs", message_id)
+    async with Intake(engine, clock) as intake:
+        await to_thread(delivered, intake.port, BOUNCE.format("1@elsewhere.test"), there.upper())
+
+    assert await stored(engine) == [("mugs", "Email Bounced")]
 
 
 async def test_an_address_without_a_store_is_refused(engine: AsyncEngine, clock: SteppedClock) -> None:

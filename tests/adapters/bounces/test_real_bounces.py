@@ -1,4 +1,4 @@
-"""Real bounces, against the verdicts of those who collected them. Not part of the project: skipped where they are not."""
+"""Real bounces, against the verdicts of those who collected them; not part of the project, so skipped without."""
 
 import csv
 from collections import defaultdict

@@ -1,5 +1,6 @@
 """Returned mail, written for these tests in the manner of the servers that return it."""
 
+import time
 from textwrap import dedent
 from uuid import UUID
 
@@ -222,7 +223,8 @@ def test_the_same_mail_has_the_same_key_however_it_comes() -> None:
 
 def test_a_letter_that_quotes_a_bounce_is_no_bounce() -> None:
     """People forward these; nobody may be silenced by an answer to a question."""
-    raw = f"From: bob@example.com\nTo: hello@mugs.test\nSubject: Re: my order\n\n> 550 5.1.1 <ada@example.com>: User unknown\n\n{ORIGINAL}"
+    head = "From: bob@example.com\nTo: hello@mugs.test\nSubject: Re: my order\n\n"
+    raw = f"{head}> 550 5.1.1 <ada@example.com>: User unknown\n\n{ORIGINAL}"
 
     assert read(raw.encode()) == []
 
@@ -246,3 +248,12 @@ def test_any_bytes_can_be_read(noise: bytes, where: int) -> None:
     read(noise)
     read(whole[:where] + noise + whole[where:])
     read(whole[:where])
+
+
+@pytest.mark.parametrize("evil", [b"A:\n", b"a", b"<!--", b"a@b.c:\n", b"550 5.1.1 x\n\n"])
+def test_a_mail_made_to_cost_time_costs_little(evil: bytes) -> None:
+    """Anybody can send one; without bounds these took minutes."""
+    begun = time.monotonic()
+    read(b"Return-Path: <>\nSubject: failure\nContent-Type: text/plain\n\n" + evil * (300_000 // len(evil)))
+
+    assert time.monotonic() - begun < 10

@@ -159,3 +159,12 @@ def test_a_local_part_outside_ascii_asks_for_smtputf8(altered: Altered, clock: C
     assert envelope(address).recipient == "zoë@straße.example"
     assert envelope(address).utf8 is True
     assert "zoë@straße.example".encode() in wire(address, clock())
+
+
+def test_a_letter_comes_back_to_its_return_path_and_is_from_its_sender(letter: Letter, clock: Clock) -> None:
+    """The envelope's sender is for machines (VERP); a reader sees the store."""
+    returning = letter.model_copy(update={"return_path": "bounces+x.mugs@mail.test"})
+
+    assert envelope(returning).sender == "bounces+x.mugs@mail.test"
+    assert letter.sender in str(parsed(wire(returning, clock()))["From"])
+    assert envelope(letter).sender == letter.sender

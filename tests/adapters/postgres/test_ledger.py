@@ -14,6 +14,7 @@ from adapters.postgres.identities import new_id
 from adapters.postgres.ingest import EventStore
 from adapters.postgres.ledger import PostgresLedger
 from adapters.postgres.tables import events, messages, runs, suppressions, waitlist
+from domain.bounces import Kind
 from domain.delivery import CartQuiet, Delivery, InStock, OrderStands, Result, Slot
 from domain.errors import EventsPending, Unavailable
 from domain.events import Event, Who
@@ -167,7 +168,7 @@ async def test_transactional_mail_needs_no_consent_but_respects_a_bounce(mugs: T
     slot = await slot_of(mugs, Step(name="thank-you", template="order-thank-you", transactional=True))
     message_id = await claimed(ledger, slot)
     await ledger.sending(slot, message_id, (), NOW)
-    await ledger.record(slot, message_id, Delivery(result=Result.BOUNCED), NOW)
+    await ledger.record(slot, message_id, Delivery(result=Result.BOUNCED, bounce=Kind.GONE), NOW)
 
     next_step = slot.model_copy(update={"step": slot.step.model_copy(update={"name": "how-to"})})
     assert (await ledger.claim(next_step, NOW)).delivery.because == "address suppressed: bounced"

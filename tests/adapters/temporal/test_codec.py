@@ -9,13 +9,16 @@ from hypothesis import strategies as st
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.api.common.v1 import Payload
-from temporalio.converter import ActivitySerializationContext, WorkflowSerializationContext
+from temporalio.api.failure.v1 import Failure
+from temporalio.converter import ActivitySerializationContext, DataConverter, WorkflowSerializationContext
+from temporalio.exceptions import ApplicationError
 
 from adapters.master_keys import MasterKeys
 from adapters.postgres.customer_keys import CustomerKeys, Owner, destroy
 from adapters.postgres.tables import data_keys
 from adapters.settings import Settings
 from adapters.temporal.codec import KEY_ID, CustomerCodec, owner_of
+from adapters.temporal.plugin import journeys_plugin
 from domain import ids
 from domain.errors import ConfigurationError, InvalidInput, NotFound
 from tests.conftest import SteppedClock
@@ -173,3 +176,19 @@ def test_master_keys_that_are_too_short_are_refused() -> None:
     with pytest.raises(ConfigurationError):
         Settings(master_keys="hunter2").master_secrets()
     assert Settings(master_keys=f" {NEW}, {OLD},").master_secrets() == [NEW, OLD]
+
+
+async def test_what_went_wrong_in_a_run_is_encrypted_too() -> None:
+    """An error may quote what it was about; its message and its stack trace are sealed like everything else."""
+    plugin = journeys_plugin(CustomerCodec(InMemory()))
+    converter = plugin.data_converter
+    assert isinstance(converter, DataConverter)
+    converter = converter.with_context(context(ids.workflow_id("mugs", "welcome", ADA)))
+    failure = Failure()
+
+    await converter.encode_failure(ApplicationError("550 ada@example.com", "ada@example.com", type="Refused"), failure)
+
+    assert b"ada@example.com" not in failure.SerializeToString()
+    read = await converter.decode_failure(failure)
+    assert isinstance(read, ApplicationError)
+    assert (read.message, read.details, read.type) == ("550 ada@example.com", ("ada@example.com",), "Refused")

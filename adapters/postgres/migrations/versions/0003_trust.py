@@ -19,6 +19,7 @@ def _time(name: str, *, nullable: bool = False) -> sa.Column[object]:
 
 def upgrade() -> None:
     _sending()
+    _delivery()
     _bounces()
     _data_keys()
     _erasure()
@@ -34,6 +35,24 @@ def _sending() -> None:
     )
     topic = sa.Column("topic", sa.Text(), server_default="marketing_emails", nullable=False)
     op.add_column("messages", topic)
+    op.create_table(
+        "discount_codes",
+        sa.Column("store_id", sa.Text(), nullable=False),
+        sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("pool", sa.Text(), nullable=False),
+        sa.Column("place", sa.Integer(), nullable=False),
+        _time("added_at"),
+        sa.Column("message_id", sa.Uuid()),
+        _time("given_at", nullable=True),
+        sa.PrimaryKeyConstraint("store_id", "code", name="pk_discount_codes"),
+        sa.UniqueConstraint("store_id", "message_id", name="uq_discount_codes_store_id_message_id"),
+    )
+    free, in_order = sa.text("message_id is null"), ["store_id", "pool", "added_at", "place"]
+    op.create_index("ix_discount_codes_free", "discount_codes", in_order, postgresql_where=free)
+
+
+def _delivery() -> None:
+    op.add_column("messages", _time("resent_at", nullable=True))
 
 
 def _bounces() -> None:

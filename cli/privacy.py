@@ -1,0 +1,139 @@
+"""`journeys privacy`: tell a customer all that is known, forget a customer, prove it, and change the master key."""
+
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from pydantic import SecretStr
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from adapters.master_keys import MasterKeys
+from adapters.postgres import export, reports
+from adapters.postgres.customer_keys import CustomerKeys
+from adapters.postgres.provider_secrets import ProviderSecrets
+from adapters.settings import Settings
+from adapters.temporal.client import connect
+from adapters.temporal.erasure import Erasure
+from cli.operate import DataDir, StoreId, existing, on_database, system_now
+from cli.run import by_whom
+from cli.stack import keys, local
+from cli.stack.keys import DEMO_STORE
+from domain.errors import ConfigurationError, InvalidInput, JourneysError, NotFound
+from domain.receipts import Notary
+
+privacy = typer.Typer(help="Customers' rights, and the keys of what is encrypted.", no_args_is_help=True)
+
+Customer = Annotated[
+    str, typer.Argument(help="Our id, the shop's, a browser's, or an address.", metavar="CUSTOMER", show_default=False)
+]
+_DATA_DIR = Path(".journeys")
+
+
+@privacy.command("export")
+def export_customer(
+    customer: Customer,
+    output: Annotated[Path | None, typer.Option(help="Where to; by default CUSTOMER_ID.zip.", dir_okay=False)] = None,
+    store_id: StoreId = DEMO_STORE.store_id,
+    data_dir: DataDir = _DATA_DIR,
+) -> None:
+    """Write all that is known about a customer to a ZIP file of JSON and CSV that only you can read."""
+
+    async def act(engine: AsyncEngine) -> tuple[str, bytes]:
+        await existing(engine, store_id)
+        customer_id, _ = await reports.journeys_of(engine, store_id, customer)
+        found = await export.of_customer(engine, store_id, customer_id)
+        return str(customer_id), export.bundle(found, system_now())
+
+    customer_id, packed = on_database(act, data_dir)
+    file = output or Path(f"{customer_id}.zip")
+    try:
+        file.touch(0o600)
+        file.chmod(0o600)
+        file.write_bytes(packed)
+    except OSError as problem:
+        raise InvalidInput("--output", f"{file} cannot be written: {problem.strerror}") from problem
+    print(file)
+
+
+@privacy.command("erase")
+def erase(
+    customer: Customer,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask: there is no way back.")] = False,
+    store_id: StoreId = DEMO_STORE.store_id,
+    data_dir: DataDir = _DATA_DIR,
+) -> None:
+    """Forget a customer for good, and print a signed receipt; keep it."""
+    notary = _notary(data_dir)
+
+    async def act(engine: AsyncEngine) -> str:
+        settings = Settings()
+        beside: dict[str, Any] = {}
+        if not settings.database_url:
+            beside = {"address": local.running(data_dir).temporal_address}
+        await existing(engine, store_id)
+        customer_id, passages = await reports.journeys_of(engine, store_id, customer)
+        asked = f"Erase customer {customer_id} of store {store_id} ({len(passages)} runs)? There is no way back"
+        if not yes and not typer.confirm(asked, err=True):
+            raise NotFound("nothing was erased")
+        erasure = Erasure(engine, partial(connect, lazy=True, **beside), notary, system_now)
+        receipt = await erasure.erase(store_id, str(customer_id), by_whom())
+        return receipt.model_dump_json(indent=2)
+
+    _tell_and_exit(act, data_dir)
+
+
+@privacy.command("verify")
+def verify(
+    receipt: Annotated[Path, typer.Argument(help="The receipt of an erasure.", exists=True, dir_okay=False)],
+    data_dir: DataDir = _DATA_DIR,
+) -> None:
+    """Tell whether a receipt was signed here and is as it was; exit code 2 if not."""
+    told = _notary(data_dir).verified(receipt.read_bytes())
+    when = f"{told.erased_at:%Y-%m-%d %H:%M:%S} UTC"
+    print(f"genuine: customer {told.customer_id} of store {told.store_id} was erased at {when}")
+
+
+@privacy.command("rewrap")
+def rewrap(data_dir: DataDir = _DATA_DIR) -> None:
+    """Wrap every data key and provider secret with the first of JOURNEYS_MASTER_KEYS, so that the others can go."""
+    secrets = Settings().master_secrets()
+    if not secrets:
+        raise ConfigurationError("JOURNEYS_MASTER_KEYS is not set, so nothing is encrypted")
+
+    async def anew(engine: AsyncEngine) -> int:
+        providers = await ProviderSecrets(engine, secrets).rewrap()
+        return providers + await CustomerKeys(engine, MasterKeys(secrets), system_now).rewrap()
+
+    count = on_database(anew, data_dir)
+    print(f"{count} keys wrapped anew; the first of JOURNEYS_MASTER_KEYS opens everything")
+
+
+def _notary(data_dir: Path) -> Notary:
+    """Sign with the secrets of the environment, else with those of the stack beside."""
+    settings = Settings()
+    if not settings.database_url and not settings.secret_keys.get_secret_value():
+        try:
+            known = keys.Keys.model_validate_json((data_dir / "keys.json").read_bytes())
+        except (OSError, ValueError) as problem:
+            raise ConfigurationError("JOURNEYS_SECRET_KEYS is not set, and no stack runs beside") from problem
+        settings = settings.model_copy(update={"secret_keys": SecretStr(known.link_secret)})
+    return Notary(settings.signing_secrets())
+
+
+def _tell_and_exit(act: Callable[[AsyncEngine], Awaitable[str]], data_dir: Path) -> NoReturn:
+    code = 0
+    try:
+        print(on_database(act, data_dir))
+    except JourneysError as problem:
+        print(f"journeys: {problem}", file=sys.stderr)
+        code = 1
+    except (KeyboardInterrupt, typer.Abort):
+        code = 130
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Temporal's threads can abort a process that ends right after a call ("PyGILState_Release … finalizing").
+    os._exit(code)
