@@ -49,6 +49,13 @@ class Deliver:
                     break
             return delivery.model_copy(update={"at": delivery.at or decided_at})
 
+    @activity.defn(name="abandon-delivery")
+    async def abandon(self, slot: Slot) -> Delivery:
+        """Settle a slot that could not be handed over in time, so that its run and its row do not stay open."""
+        with as_application_errors():
+            now = self._clock()
+            return (await self._ledger.abandon(slot, now)).model_copy(update={"at": now})
+
     async def _hand_over(self, slot: Slot, material: Material, claimed: Delivery) -> Delivery:
         try:
             rendered = self._renderer.render(material)

@@ -46,6 +46,10 @@ class Ledger(Protocol):
         """Note that the provider surely did not take the message, so it may be tried again."""
         ...
 
+    async def abandon(self, slot: Slot, now: datetime) -> Delivery:
+        """Settle a slot whose attempts are over: failed, or unknown if the provider may have the message."""
+        ...
+
     async def record(self, slot: Slot, message_id: UUID, delivery: Delivery, now: datetime) -> None:
         """Record the final result, and close the run if the slot is its last."""
         ...

@@ -253,7 +253,13 @@ async def opened(env: WorkflowEnvironment, engine: AsyncEngine) -> AsyncIterator
         sender_email="hello@mugs.test", sender_name="Mugs & More", address="1 Kiln Lane, Stoke",
     )  # fmt: skip
     await KeyStore(engine, lambda: shop.now).create_store(card)
-    activities: list[Callable[..., Any]] = [deliver.deliver, waves.release, note.note, rollout.roll_out]
+    activities: list[Callable[..., Any]] = [
+        deliver.deliver,
+        deliver.abandon,
+        waves.release,
+        note.note,
+        rollout.roll_out,
+    ]
     async with Worker(env.client, task_queue=task_queue, workflows=WORKFLOWS, activities=activities):
         yield shop
         await shop.close()

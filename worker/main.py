@@ -66,7 +66,7 @@ async def run_worker(settings: Settings) -> None:
             client,
             task_queue=settings.task_queue,
             workflows=WORKFLOWS,
-            activities=[deliver.deliver, waves.release, note.note, rollout.roll_out],
+            activities=[deliver.deliver, deliver.abandon, waves.release, note.note, rollout.roll_out],
             graceful_shutdown_timeout=_GRACE,
             max_concurrent_activities=50,
             **versioning(settings.deployment, settings.build_id),

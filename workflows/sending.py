@@ -10,7 +10,7 @@ from temporalio.exceptions import ActivityError, CancelledError
 with workflow.unsafe.imports_passed_through():
     from activities.deliver import Deliver
     from activities.heartbeats import INTERVAL
-    from domain.delivery import Delivery, Result, Slot
+    from domain.delivery import Delivery, Slot
 from workflows.timeline import grouped
 
 # 1, 2, 4, 8, 16, 32 s, then slower, for a day (requirements/3, error handling); each attempt asks the gate again.
@@ -46,4 +46,7 @@ async def deliver(slot: Slot, interrupted: Callable[[], bool]) -> Delivery | Non
     except ActivityError as failure:
         if isinstance(failure.cause, CancelledError):
             return None
-        return Delivery(result=Result.FAILED, because="it could not be handed over within a day")
+        return await workflow.execute_activity_method(
+            Deliver.abandon, slot, summary=f"{slot.step.name}: given up after a day",
+            start_to_close_timeout=timedelta(seconds=30), retry_policy=_RETRY,
+        )  # fmt: skip

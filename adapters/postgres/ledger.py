@@ -91,6 +91,19 @@ class PostgresLedger:
         # If somebody has settled the message as unknown meanwhile, that answer has been given and stays.
         await self._move(slot, message_id, "sending", {"state": "claimed", "sending_at": None})
 
+    async def abandon(self, slot: Slot, now: datetime) -> Delivery:
+        async with self._engine.begin() as connection:
+            await _lock_customer(connection, slot)
+            before = await _before(connection, slot)
+            if before is not None and (settled := await _settled(connection, slot, before, now)) is not None:
+                return settled
+            message_id = ids.message_id(slot.run_id, slot.step.name)
+            if before is not None and before.state == "sending":
+                return await _give_up(connection, slot, message_id, now)
+            await discounts.give_back(connection, slot.store_id, message_id)
+            because = "it could not be handed over within a day"
+            return await _settle(connection, slot, message_id, Result.FAILED, because, now)
+
     async def record(self, slot: Slot, message_id: UUID, delivery: Delivery, now: datetime) -> None:
         async with self._engine.begin() as connection:
             values: dict[str, Any] = {"state": delivery.result, "because": delivery.because, "settled_at": now}
