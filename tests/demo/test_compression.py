@@ -32,19 +32,18 @@ def durations(value: BaseModel, path: str = "") -> dict[str, timedelta]:
 def test_every_duration_is_scaled_down_to_the_floor_and_nothing_else_changes(
     journey: str, factor: float, floor: timedelta
 ) -> None:
-    """Waits, gaps, cool-downs and the delays of the steps shrink alike; zero stays zero; lateness is real time."""
+    """Waits, gaps, cool-downs, delays and deadlines shrink alike; zero stays zero; lateness is real time."""
     plan: Plan = PLANS[journey].model_validate({})
     small = scaled(plan, factor, floor)
     before, after = durations(plan), durations(small)
-    assert len([path for path in before if path.startswith("steps")]) == len(plan.steps)
+    assert len([path for path in before if path.startswith("steps")]) == 2 * len(plan.steps)
     for path, real in before.items():
         if path == "lateness[0]" or not real:
             assert after[path] == real
         else:
             assert after[path] == max(real * factor, floor)
-    assert [step.model_dump(exclude={"delay"}) for step in small.steps] == [
-        step.model_dump(exclude={"delay"}) for step in plan.steps
-    ]
+    times = {"delay", "deadline"}
+    assert [s.model_dump(exclude=times) for s in small.steps] == [s.model_dump(exclude=times) for s in plan.steps]
 
 
 def test_the_order_of_waits_survives_above_the_floor() -> None:

@@ -36,7 +36,7 @@ from worker.router import Router
 
 RACES = 1_000
 AT_ONCE = 10
-ROUTED = 200
+ROUTED = 60
 """For so many races the routers are at work. For the rest they are not: routing costs more than all else together,
 and a claim that finds an order applied is the easy case."""
 JITTER_S = 0.02

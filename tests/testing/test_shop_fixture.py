@@ -26,6 +26,7 @@ async def test_the_outbox_can_be_asked_for_one_journey(shop: TimeSkippingShop) -
     """What other journeys send does not disturb a test."""
     await shop.subscriber()
     await shop.happened(NewsletterSubscribed)
+    await shop.until_said(1)  # the order ends the welcome
     await shop.happened(OrderPlaced)
     await shop.skip(days=1)
 

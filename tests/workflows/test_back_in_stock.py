@@ -92,6 +92,7 @@ async def test_a_withdrawn_product_ends_the_wait(shop: TimeSkippingShop) -> None
     await shop.track("Product Updated", "backend", product_id="mug", discontinued=True)
 
     assert await shop.settled("back-in-stock") == "COMPLETED"
+    await shop.at_rest()  # the wave writes down whom it has told after it has told them
     assert [row.outcome for row in await shop.runs("back-in-stock")] == ["withdrawn"]
 
 
