@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 UV_VERSION := 0.13.8
+# How many tests run side by side; each process has a Postgres of its own.
+JOBS ?= 2
 BIN := .venv/bin
 # The Python that runs us is the one to use: uv must not fetch another.
 UV := UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=.venv $(BIN)/uv
@@ -23,7 +25,7 @@ dev: setup ## Run the stack until Ctrl-C; its data is kept in .journeys/
 	@exec $(BIN)/journeys dev
 
 test: check ## Run everything that CI runs
-	@exec $(BIN)/pytest $(PYTEST_ARGS)
+	@exec $(BIN)/pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
 check: setup ## Lint, format, types, import rules and journeys
 	$(BIN)/ruff check .
