@@ -16,6 +16,9 @@ from workflows import caption
 from workflows.journey import Journey
 from workflows.registry import JOURNEYS
 
+# Made once: pydantic forgets a parametrised model that nobody holds, and builds it again for every run.
+_ENTRY = Entry[Plan]
+
 
 def commands(fact: Fact, state: Snapshot) -> list[Command]:
     """Decide which runs begin, begin again, or are told about a fact.
@@ -105,7 +108,7 @@ def _new_run(
     # An order begins once, by whatever event; any other event begins for itself.
     trigger = str(fact.event_id) if isinstance(fact, EventHeard) else state.trigger
     run_id = ids.run_id(workflow_id, fact.order_id if isinstance(fact, OrderPlaced) else trigger)
-    entry = Entry[Plan](
+    entry = _ENTRY(
         store_id=state.store_id, journey=offer.journey, customer_id=state.customer_id, run_id=run_id,
         plan_version=offer.version, plan=plan, since=fact.at, begun_at=state.now, timezone=state.timezone,
         product_id=product_id, order_id=order_id,

@@ -28,10 +28,11 @@ from cli.backtest.recording import STORE, checked
 from cli.backtest.script import NOBODY
 from cli.backtest.stage import Carrying, Clock, Delivering, Releasing
 from domain.errors import JourneysError
+from domain.facts import PriceDropped
 from domain.message import StoreCard
 from domain.plans import PLANS, Plan, validated
 from worker.router import Router
-from workflows.registry import WORKFLOWS
+from workflows.registry import JOURNEYS, WORKFLOWS
 
 YEAR = timedelta(weeks=52)
 """What times are moved by, so that a Monday stays one."""
@@ -91,6 +92,8 @@ class Replay:
         self.agenda = Agenda(((at, c) for at, c, _ in self._todo), self._end, {journey: plan})
         self._first_wait = plan.before_first + plan.steps[0].delay
         self._window = _window(plan)
+        # A price that concerns many customers becomes events of ours, which nobody recorded (ADR 0021).
+        self._echoes = any(PriceDropped in known.entered_by for known in JOURNEYS if known.name == journey)
         await self._open_store(journey, plan)
         async with self._at_work():
             while self._todo and not self.stopping.is_set():
@@ -110,9 +113,9 @@ class Replay:
     async def _open_store(self, journey: str, plan: Plan) -> None:
         began = self._todo[0][0]
         await KeyStore(self._engine, lambda: began).create_store(_STORE)
-        for name in PLANS:
-            shut = validated(name, {"enabled": False})
-            await plans.put(self._engine, STORE, name, plan if name == journey else shut, began)
+        shut = {name: validated(name, {"enabled": False}) for name in PLANS}
+        for name, wanted in {**shut, journey: plan}.items():  # a follow-up is in no list
+            await plans.put(self._engine, STORE, name, wanted, began)
 
     @contextlib.asynccontextmanager
     async def _at_work(self) -> AsyncIterator[None]:
@@ -196,6 +199,8 @@ class Replay:
         self._carrying.playing(events, customers)
         await self._store.accept(events)
         await self._router.route_these(events)
+        if self._echoes:
+            await self._router.route_everything()
         await self.agenda.played(customers)
         self.played += len(calls)
 

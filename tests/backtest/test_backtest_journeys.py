@@ -165,3 +165,38 @@ async def test_what_was_recorded_in_the_future_or_over_many_years_is_played_all_
 
     assert (found.triggers, found.still_open) == (1, 1)
     assert found.messages_by_day == {"2000-01-01": {"reminder-1": 1}}
+
+
+async def test_a_price_that_falls_reaches_those_who_watch(rehearse: Rehearse, tmp_path: Path) -> None:
+    """The events that we write for each watcher are played as well, though nobody recorded them."""
+    mug = {"product_id": "mug", "price": 20, "currency": "USD"}
+    calls = clients(
+        tmp_path / "r.jsonl",
+        *(
+            {"after": 0, "type": "identify", "userId": f"u{n}", "traits": {"email": f"u{n}@shop.example"}}
+            for n in range(3)
+        ),
+        {"after": 1, "event": "Product Updated", "userId": None, "properties": mug},
+        *({"after": 2, "event": "Product Watched", "userId": f"u{n}", "properties": mug} for n in range(3)),
+        {"after": 30, "event": "Product Updated", "userId": None, "properties": {**mug, "price": 15}},
+        {"after": 90, "event": "Products Searched"},
+    )
+    found = await rehearse(read(calls, journey="price-drop", consent=True), "price-drop")
+
+    assert (found.runs, found.triggers, found.messages_by_step) == (3, 3, {"alert": 3})
+
+
+async def test_a_follow_up_of_a_store_can_be_rehearsed(rehearse: Rehearse, tmp_path: Path) -> None:
+    """It is a plan alone; the other journeys stay shut."""
+    plan = {"event": "Service Completed", "steps": [
+        {"name": "care", "template": "related-services", "delay": "P7D", "topic": "product_recommendations"}
+    ]}  # fmt: skip
+    calls = clients(
+        tmp_path / "r.jsonl",
+        {"after": 0, "type": "identify", "traits": {"email": "ada@shop.example"}},
+        {"after": 1, "event": "Service Completed", "properties": {"service_id": "cut"}},
+        {"after": 24 * 9, "event": "Products Searched"},
+    )
+    found = await rehearse(read(calls, journey="follow-up/care", consent=True), "follow-up/care", plan)
+
+    assert (found.runs, found.triggers, found.messages_by_step) == (1, 1, {"care": 1})
