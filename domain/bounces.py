@@ -114,7 +114,7 @@ _MAY_PASS = _any(
     r"\bfull\b", r"exceed(?:s|ed|ing)?\b.{0,40}(?:mailbox|storage|allowed|limit)", r"mailbox.{0,30}exceed",
     r"disk space", r"no space", r"insufficient (?:system )?(?:storage|space|disk)", r"storage", r"suspend",
     r"disabled", r"inactive", r"\blocked\b", r"frozen", r"discontinued", r"expired", r"deactivat", r"not active",
-    r"dormant", r"temporar", r"try (?:again )?later", r", try again", r"on hold", r"time[d -]?out", r"timeout",
+    r"dormant", r"temporar", r"try (?:again )?later", r", try again", r"on hold", r"timed?[ -]?out",
     r"\bdeferred\b", r"connection (?:refused|reset|lost|dropped|closed)", r"lost connection", r"unable to connect",
     r"could not connect", r"failed connect", r"not? (?:able to )?establish", r"multiple retries", r"queue too long",
     r"too long", r"retry", r"\bbusy\b", r"overload", r"unavailable,? (?:try|closing)",
