@@ -23,6 +23,7 @@ from cli.stack import local
 from cli.stack.keys import DEMO_STORE
 from domain.errors import ConfigurationError, InvalidInput, NotFound, Unavailable
 from domain.message import StoreCard
+from domain.quiet_hours import zone_of
 from domain.sending_rules import RECOMMENDED
 
 T = TypeVar("T")
@@ -58,6 +59,8 @@ def create_store(
     """Add a store with the recommended sending rules, and print a write and an admin key for it."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,39}", store_id):
         raise InvalidInput("store_id", "must be up to 40 of a-z, 0-9 and hyphens, and not begin with a hyphen")
+    if zone_of(timezone) != timezone:
+        raise InvalidInput("timezone", f"{timezone!r} is no time zone; give an IANA name such as Europe/Berlin")
     card = StoreCard(
         store_id=store_id,
         name=name,

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+import templates
 from adapters.postgres import forecast, plans, rollouts
 from adapters.postgres.forecast import Forecast, Running, Side
 from cli.operate import DataDir, StoreId, existing, on_database
@@ -76,6 +77,7 @@ def set_plan(
 ) -> None:
     """Give a store another plan; what it leaves out is as in the default."""
     wanted, over = validated(journey, _settings(settings)), None if spread is None else span(spread, "spread")
+    _must_have_templates(wanted)
 
     async def look(engine: AsyncEngine) -> Forecast:
         await existing(engine, store_id)
@@ -102,6 +104,14 @@ def set_plan(
             )
 
         roll_out(prepare, rollouts.left, lambda order, tally: _tell(order, tally, as_json=as_json), data_dir)
+
+
+def _must_have_templates(plan: Plan) -> None:
+    root = Path(templates.__path__[0])
+    for number, step in enumerate(plan.steps):
+        if not (root / step.template).is_dir():
+            known = ", ".join(sorted(folder.name for folder in root.iterdir() if (folder / "sample.json").is_file()))
+            raise InvalidPlan(f"steps.{number}.template", f"there is no template {step.template!r}; there are {known}")
 
 
 def span(text: str, field: str) -> timedelta:

@@ -11,8 +11,10 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from typer.testing import CliRunner
 
 from cli.main import app
+from domain.errors import InvalidInput, InvalidPlan
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -104,3 +106,22 @@ def test_while_temporal_is_down_nothing_is_changed(store: Any, database: str, wo
     assert "Temporal does not answer" in ended.stderr
     with psycopg.connect(database) as connection:
         assert connection.execute("select count(*) from plans").fetchone() == (0,)
+
+
+def test_a_plan_whose_template_does_not_exist_is_refused() -> None:
+    """It would fail at the first customer; the answer names the step and the templates that there are."""
+    plan = {"steps": [{"name": "only", "template": "no-such-thing", "topic": "newsletter"}]}
+    done = CliRunner().invoke(app, ["plan", "set", "welcome", json.dumps(plan)])
+
+    assert isinstance(done.exception, InvalidPlan)
+    assert str(done.exception).startswith("steps.0.template: there is no template 'no-such-thing'")
+    assert "welcome-best-sellers" in str(done.exception)
+
+
+def test_a_store_needs_a_time_zone_that_exists() -> None:
+    """Timelines and quiet hours are told in it."""
+    card = ["--name", "Mugs", "--url", "https://m.test", "--sender-email", "a@m.test", "--address", "1 Kiln Lane"]
+    done = CliRunner().invoke(app, ["store", "create", "mugs", *card, "--timezone", "Berlin"])
+
+    assert isinstance(done.exception, InvalidInput)
+    assert str(done.exception).startswith("timezone: 'Berlin' is no time zone")
