@@ -199,7 +199,12 @@ class TimeSkippingShop:
         return said
 
     async def close(self) -> None:
-        """Close the door for events. Runs under way are left to their server, which no other shop shares."""
+        """Close the door for events, and let work under way be finished: a worker may not end in the middle of it.
+
+        Runs that wait are left to their server, which no other shop shares.
+        """
+        with contextlib.suppress(TimeoutError):
+            await self.at_rest(deadline=10.0)
         await self.events.close()
 
     async def _workflow_ids(self) -> list[str]:
