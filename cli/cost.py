@@ -1,5 +1,6 @@
 """`journeys cost`: what one customer's whole way through each journey costs on Temporal, measured."""
 
+import asyncio
 import json
 from typing import Annotated
 
@@ -7,7 +8,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cli.scratch import run_and_exit, scratch_shops
+from cli.scratch import scratch_shops
+from cli.temporal import leave_with
 from rehearsal.costs import Cost, cost
 from rehearsal.passages import PASSAGES, passage_of
 
@@ -31,7 +33,7 @@ def costs(
             _show(measured)
         return int(any(line.actions > line.budget for line in measured))
 
-    run_and_exit(act())
+    leave_with(lambda: asyncio.run(act()))
 
 
 def _show(measured: list[Cost]) -> None:

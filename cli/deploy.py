@@ -1,10 +1,8 @@
 """`journeys deploy`: on which build of the worker new runs begin, and which builds are still needed."""
 
 import asyncio
-import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
 from typing import Annotated, NoReturn
 
 import typer
@@ -15,7 +13,9 @@ from temporalio import workflow
 from adapters.settings import Settings
 from adapters.temporal.client import connect
 from adapters.temporal.deployments import Build, Deployment, Deployments
-from domain.errors import ConfigurationError, JourneysError, Unavailable
+from cli.operate import system_now
+from cli.temporal import leave_with
+from domain.errors import ConfigurationError, Unavailable
 from workflows.registry import WORKFLOWS
 
 deploy = typer.Typer(help="Builds of the worker: which takes new runs, which is still needed.", no_args_is_help=True)
@@ -125,20 +125,6 @@ def _on_temporal(act: Callable[[Deployments], Awaitable[int]]) -> NoReturn:
             client = await connect()
         except RuntimeError as problem:
             raise Unavailable(f"Temporal does not answer: {problem}") from problem
-        return await act(Deployments(client, settings.deployment, settings.task_queue, workflows, _now))
+        return await act(Deployments(client, settings.deployment, settings.task_queue, workflows, system_now))
 
-    try:
-        code = asyncio.run(run())
-    except JourneysError as problem:
-        print(f"journeys: {problem}", file=sys.stderr)
-        code = 1
-    except KeyboardInterrupt:
-        code = 130
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Temporal's threads can abort a process that ends right after a call ("PyGILState_Release … finalizing").
-    os._exit(code)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
+    leave_with(lambda: asyncio.run(run()))

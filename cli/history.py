@@ -1,5 +1,6 @@
 """`journeys history`: keep what a journey's code leaves in Temporal, so that later code is held against it (G6)."""
 
+import asyncio
 from typing import Annotated
 
 import typer
@@ -8,7 +9,8 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.temporal.client import connect
 from cli.checkout import checkout, histories
-from cli.scratch import run_and_exit, scratch_shops
+from cli.scratch import scratch_shops
+from cli.temporal import leave_with
 from domain.errors import InvalidInput, NotFound, Unavailable
 from rehearsal.costs import walked
 from rehearsal.histories import Histories
@@ -48,7 +50,7 @@ def record(
         print(await kept.add(journey, found, passage=workflow_id is None, unreleased=unreleased))
         return 0
 
-    run_and_exit(act())
+    leave_with(lambda: asyncio.run(act()))
 
 
 @history.command("check")
@@ -64,7 +66,7 @@ def check(
         print("\n".join(problems) or f"{sum(len(kept.of(name)) for name in names)} histories replay")
         return int(bool(problems))
 
-    run_and_exit(act())
+    leave_with(lambda: asyncio.run(act()))
 
 
 async def _of_run(journey: str, workflow_id: str) -> WorkflowHistory:

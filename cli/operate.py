@@ -72,10 +72,10 @@ def create_store(
     )
 
     async def create(engine: AsyncEngine) -> tuple[str, str]:
-        keys = KeyStore(engine, _now)
+        keys = KeyStore(engine, system_now)
         await keys.create_store(card, timezone)
         async with engine.begin() as connection:
-            await sending_rules.put(connection, store_id, RECOMMENDED, "cli:store-create", _now())
+            await sending_rules.put(connection, store_id, RECOMMENDED, "cli:store-create", system_now())
         return (await keys.create_key(store_id, "write")).secret, (await keys.create_key(store_id, "admin")).secret
 
     write_key, admin_key = on_database(create, data_dir)
@@ -90,7 +90,7 @@ def create_key(
     data_dir: DataDir = _DATA_DIR,
 ) -> None:
     """Make a key and print it, this once."""
-    new = on_database(lambda engine: KeyStore(engine, _now).create_key(store_id, kind), data_dir)
+    new = on_database(lambda engine: KeyStore(engine, system_now).create_key(store_id, kind), data_dir)
     typer.echo(json.dumps({"store": store_id, "kind": kind, "id": str(new.key_id), "key": new.secret}))
     typer.echo("The key is not shown again; its id revokes it.", err=True)
 
@@ -102,7 +102,7 @@ def revoke_key(
     data_dir: DataDir = _DATA_DIR,
 ) -> None:
     """Make a key worthless; running servers notice within seconds."""
-    on_database(lambda engine: KeyStore(engine, _now).revoke(store_id, key_id), data_dir)
+    on_database(lambda engine: KeyStore(engine, system_now).revoke(store_id, key_id), data_dir)
     typer.echo(f"revoked {key_id}")
 
 
@@ -179,8 +179,4 @@ async def existing(engine: AsyncEngine, store_id: str) -> None:
 
 def system_now() -> datetime:
     """Tell the time of this machine."""
-    return _now()
-
-
-def _now() -> datetime:
     return datetime.now(UTC)

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 import templates
 from adapters.postgres import forecast, plans, rollouts
 from adapters.postgres.forecast import Forecast, Running, Side
-from cli.operate import DataDir, StoreId, existing, on_database
+from cli.operate import DataDir, StoreId, existing, on_database, system_now
 from cli.rollout import roll_out
 from cli.run import by_whom
 from cli.stack.keys import DEMO_STORE
@@ -81,7 +81,7 @@ def set_plan(
 
     async def look(engine: AsyncEngine) -> Forecast:
         await existing(engine, store_id)
-        return await forecast.forecast(engine, store_id, journey, wanted, running, _now(), over)
+        return await forecast.forecast(engine, store_id, journey, wanted, running, system_now(), over)
 
     if dry_run:
         _show(on_database(look, data_dir), as_json=as_json)
@@ -97,7 +97,7 @@ def set_plan(
         async def prepare(engine: AsyncEngine) -> Order:
             _refuse_burst(await look(engine), over)
             if over:
-                await rollouts.spread_what_is_due(engine, store_id, journey, over, _now())
+                await rollouts.spread_what_is_due(engine, store_id, journey, over, system_now())
             version = await _put(engine, store_id, journey, wanted, running)
             return ReplanOrder(
                 store_id=store_id, journey=journey, version=version, plan=wanted.model_dump(mode="json"), mode=running
@@ -127,7 +127,7 @@ def span(text: str, field: str) -> timedelta:
 
 async def _put(engine: AsyncEngine, store_id: str, journey: str, wanted: Plan, running: Running) -> int:
     await existing(engine, store_id)
-    return await plans.put(engine, store_id, journey, wanted, _now(), by=by_whom(), running=running)
+    return await plans.put(engine, store_id, journey, wanted, system_now(), by=by_whom(), running=running)
 
 
 def _refuse_burst(seen: Forecast, spread: timedelta | None) -> None:
@@ -192,7 +192,3 @@ def _settings(source: str) -> dict[str, Any]:
         raise InvalidPlan("plan", f"{problem.filename}: {problem.strerror}") from problem
     except (ValidationError, IndexError) as problem:
         raise InvalidPlan("plan", 'must be a JSON object, such as {"enabled": false}') from problem
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

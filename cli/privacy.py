@@ -1,11 +1,7 @@
 """`journeys privacy`: tell a customer all that is known, forget a customer, prove it, and change the master key."""
 
-import os
-import sys
-from collections.abc import Awaitable, Callable
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
 from pydantic import SecretStr
@@ -16,13 +12,13 @@ from adapters.postgres import export, reports
 from adapters.postgres.customer_keys import CustomerKeys
 from adapters.postgres.provider_secrets import ProviderSecrets
 from adapters.settings import Settings
-from adapters.temporal.client import connect
 from adapters.temporal.erasure import Erasure
 from cli.operate import DataDir, StoreId, existing, on_database, system_now
 from cli.run import by_whom
-from cli.stack import keys, local
+from cli.stack import keys
 from cli.stack.keys import DEMO_STORE
-from domain.errors import ConfigurationError, InvalidInput, JourneysError, NotFound
+from cli.temporal import connector, leave_with
+from domain.errors import ConfigurationError, InvalidInput, NotFound
 from domain.receipts import Notary
 
 privacy = typer.Typer(help="Customers' rights, and the keys of what is encrypted.", no_args_is_help=True)
@@ -70,20 +66,20 @@ def erase(
     notary = _notary(data_dir)
 
     async def act(engine: AsyncEngine) -> str:
-        settings = Settings()
-        beside: dict[str, Any] = {}
-        if not settings.database_url:
-            beside = {"address": local.running(data_dir).temporal_address}
         await existing(engine, store_id)
         customer_id, passages = await reports.journeys_of(engine, store_id, customer)
         asked = f"Erase customer {customer_id} of store {store_id} ({len(passages)} runs)? There is no way back"
         if not yes and not typer.confirm(asked, err=True):
             raise NotFound("nothing was erased")
-        erasure = Erasure(engine, partial(connect, lazy=True, **beside), notary, system_now)
+        erasure = Erasure(engine, connector(data_dir, engine), notary, system_now)
         receipt = await erasure.erase(store_id, str(customer_id), by_whom())
         return receipt.model_dump_json(indent=2)
 
-    _tell_and_exit(act, data_dir)
+    def tell() -> int:
+        print(on_database(act, data_dir))
+        return 0
+
+    leave_with(tell)
 
 
 @privacy.command("verify")
@@ -122,18 +118,3 @@ def _notary(data_dir: Path) -> Notary:
             raise ConfigurationError("JOURNEYS_SECRET_KEYS is not set, and no stack runs beside") from problem
         settings = settings.model_copy(update={"secret_keys": SecretStr(known.link_secret)})
     return Notary(settings.signing_secrets())
-
-
-def _tell_and_exit(act: Callable[[AsyncEngine], Awaitable[str]], data_dir: Path) -> NoReturn:
-    code = 0
-    try:
-        print(on_database(act, data_dir))
-    except JourneysError as problem:
-        print(f"journeys: {problem}", file=sys.stderr)
-        code = 1
-    except (KeyboardInterrupt, typer.Abort):
-        code = 130
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Temporal's threads can abort a process that ends right after a call ("PyGILState_Release … finalizing").
-    os._exit(code)

@@ -1,10 +1,8 @@
 """Carry a rollout out from the terminal: begin it, show how far it is, and say what came of it."""
 
 import asyncio
-import os
 import sys
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,11 +12,9 @@ from temporalio.service import RPCError
 
 from adapters.settings import Settings
 from adapters.temporal import rollouts
-from adapters.temporal.client import connect
-from adapters.temporal.codec import customer_codec
 from cli.operate import on_database
-from cli.stack import local
-from domain.errors import InvalidInput, JourneysError, Unavailable
+from cli.temporal import connector, leave_with
+from domain.errors import JourneysError, Unavailable
 from domain.rollouts import Order, Tally
 
 _LOOK_AGAIN_S = 1.0
@@ -54,31 +50,23 @@ def roll_out(
         tell(order, told.result())
         return 1 if told.result().later else 0
 
-    code = 1
-    try:
-        code = on_database(act, data_dir)
-    except InvalidInput as problem:
-        print(f"journeys: {problem}", file=sys.stderr)
-        code = 2
-    except (JourneysError, WorkflowFailureError, RPCError) as problem:
-        print(f"journeys: {problem}", file=sys.stderr)
-    except KeyboardInterrupt:
-        code = 130
-        if begun:
-            print(f"\nIt goes on in Temporal, as workflow {begun[0]}.", file=sys.stderr)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Temporal's threads can abort a process that ends right after a call ("PyGILState_Release … finalizing").
-    os._exit(code)
+    def wait() -> int:
+        try:
+            return on_database(act, data_dir)
+        except (WorkflowFailureError, RPCError) as problem:
+            raise JourneysError(str(problem)) from problem
+        except KeyboardInterrupt:
+            if begun:
+                print(f"\nIt goes on in Temporal, as workflow {begun[0]}.", file=sys.stderr)
+            raise
+
+    leave_with(wait)
 
 
 async def _reached(data_dir: Path, engine: AsyncEngine) -> Client:
     """Connect before anything is changed: a change that its runs are never told of helps nobody."""
-    settings = Settings()
-    codec = customer_codec(settings, engine, lambda: datetime.now(UTC))
-    beside = None if settings.database_url else local.running(data_dir).temporal_address
     try:
-        return await (connect(codec=codec) if beside is None else connect(address=beside, codec=codec))
+        return await connector(data_dir, engine)(lazy=False)
     except (RPCError, RuntimeError) as problem:
         raise Unavailable(f"Temporal does not answer: {problem}") from problem
 

@@ -6,7 +6,6 @@ import re
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -16,14 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.postgres import reports
 from adapters.postgres import why as explanations
-from adapters.settings import Settings
-from adapters.temporal.client import connect
-from adapters.temporal.codec import customer_codec
 from adapters.temporal.operator import RunOperator
-from cli.operate import DataDir, StoreId, on_database
-from cli.stack import local
+from cli.operate import DataDir, StoreId, on_database, system_now
 from cli.stack.keys import DEMO_STORE
-from domain.errors import InvalidInput, JourneysError
+from cli.temporal import connector, leave_with
+from domain.errors import InvalidInput
 from domain.operations import Operator, Reason
 
 run = typer.Typer(help="Act on one run.", no_args_is_help=True)
@@ -107,23 +103,13 @@ def _operate(act: Callable[[RunOperator], Awaitable[str]], data_dir: Path) -> No
     """Act on a run of the environment's Temporal, or that of the stack beside, and exit."""
 
     async def on_engine(engine: AsyncEngine) -> str:
-        settings = Settings()
-        beside = {} if settings.database_url else {"address": local.running(data_dir).temporal_address}
-        codec = customer_codec(settings, engine, _now)
-        return await act(RunOperator(engine, partial(connect, lazy=True, codec=codec, **beside), _now))
+        return await act(RunOperator(engine, connector(data_dir, engine), system_now))
 
-    code = 0
-    try:
+    def tell() -> int:
         print(on_database(on_engine, data_dir))
-    except JourneysError as problem:
-        print(f"journeys: {problem}", file=sys.stderr)
-        code = 1
-    except KeyboardInterrupt:
-        code = 130
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Temporal's threads can abort a process that ends right after a call ("PyGILState_Release … finalizing").
-    os._exit(code)
+        return 0
+
+    leave_with(tell)
 
 
 def by_whom() -> Operator:
@@ -176,7 +162,3 @@ def _known(inputs: dict[str, Any]) -> str:
 
 def _at(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -1,12 +1,8 @@
 """A scratch house: an embedded Postgres and a time-skipping server, gone afterwards, for commands that try journeys."""
 
-import asyncio
 import contextlib
-import os
-import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any, NoReturn
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -14,7 +10,6 @@ from adapters.postgres.engine import create_engine
 from adapters.postgres.migrations import upgrade
 from adapters.settings import Settings
 from cli.stack.postgres import LocalPostgres
-from domain.errors import InvalidInput, JourneysError
 from rehearsal.server import time_skipping_server
 from rehearsal.shop import TimeSkippingShop, opened
 
@@ -36,18 +31,3 @@ async def _shop(engine: AsyncEngine) -> AsyncIterator[TimeSkippingShop]:
     # A server of its own: a run that another shop left behind would hold its clock for ever.
     async with time_skipping_server() as env, opened(env, engine) as shop:
         yield shop
-
-
-def run_and_exit(act: Coroutine[Any, Any, int]) -> NoReturn:
-    """Run a command that uses a Temporal client, and leave with the exit code that it returns."""
-    try:
-        code = asyncio.run(act)
-    except JourneysError as problem:
-        print(f"journeys: {problem}", file=sys.stderr)
-        code = 2 if isinstance(problem, InvalidInput) else 1
-    except KeyboardInterrupt:
-        code = 130
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Temporal's threads can abort a process that ends right after a call ("PyGILState_Release … finalizing").
-    os._exit(code)

@@ -151,12 +151,12 @@ class Deployments:
             Unavailable: Temporal does not answer.
         """
         with _told_plainly():
-            described = await self._describe()
-            info = described.worker_deployment_info
+            info = (await self._describe()).worker_deployment_info
             self._known(info, build_id)
             current = info.routing_config.current_deployment_version.build_id
-            await self._refuse_to_strand_runs(build_id, current)
-            token = described.conflict_token
+            for queue in await self._refuse_to_strand_runs(build_id, current):
+                await self._registered(build_id, queue)
+            token = (await self._describe()).conflict_token
             if ramp_percent is not None:
                 await self._ramp(build_id, ramp_percent, token)
             elif build_id != current:
@@ -186,14 +186,14 @@ class Deployments:
         )
         await self._client.workflow_service.set_worker_deployment_ramping_version(request, timeout=_PATIENCE)
 
-    async def _refuse_to_strand_runs(self, build_id: str, current: str) -> None:
-        """Temporal itself promotes builds whose workers are gone, and minds only task queues with a backlog."""
+    async def _refuse_to_strand_runs(self, build_id: str, current: str) -> list[str]:
+        """Return the task queues a build takes over; Temporal itself promotes builds whose workers are gone."""
         queues = {self._task_queue}
         if current:
             queues |= {
                 queue
-                for queue in await self._queues(current)
-                if await self._count_one(f"{_OPEN} and TaskQueue = '{queue}'")
+                for queue, kind in await self._queues(current)
+                if kind == _WORK[0] and await self._count_one(f"{_OPEN} and TaskQueue = '{queue}'")
             }
         for queue in sorted(queues):
             if not (await self._workers(queue)).get(build_id):
@@ -201,6 +201,15 @@ class Deployments:
                     f"no worker of build {build_id!r} polls the task queue {queue!r}; "
                     f"start one with JOURNEYS_BUILD_ID={build_id} JOURNEYS_TASK_QUEUE={queue} and promote again"
                 )
+        return sorted(queues)
+
+    async def _registered(self, build_id: str, queue: str) -> None:
+        """Wait until Temporal has put both kinds of a queue's work down to a build, some time after its first poll."""
+        for _ in range(_LOOKS):
+            if {(queue, kind) for kind in _WORK} <= await self._queues(build_id):
+                return
+            await asyncio.sleep(_PAUSE_S)
+        raise Unavailable(f"Temporal has not put task queue {queue!r} down to build {build_id!r} yet: promote again")
 
     async def _propagated(self) -> None:
         """Wait until every task queue knows the new routing."""
@@ -240,8 +249,8 @@ class Deployments:
         pinned = await self._count(mine, _PINNED) if state in _IN_USE else {}
         return Build(build_id=build_id, state=state, workers=workers.get(build_id, 0), pinned=pinned)
 
-    async def _queues(self, build_id: str) -> set[str]:
-        """Name the task queues whose workflows a build has run."""
+    async def _queues(self, build_id: str) -> set[tuple[str, int]]:
+        """Name the task queues that are put down to a build, with the kind of their work."""
         request = DescribeWorkerDeploymentVersionRequest(
             namespace=self._client.namespace,
             deployment_version=VersionName(deployment_name=self._name, build_id=build_id),
@@ -249,7 +258,7 @@ class Deployments:
         version = await self._client.workflow_service.describe_worker_deployment_version(
             request, retry=True, timeout=_PATIENCE
         )
-        return {queue.name for queue in version.version_task_queues if queue.type == _WORK[0]}
+        return {(queue.name, queue.type) for queue in version.version_task_queues}
 
     async def _workers(self, task_queue: str) -> dict[str, int]:
         """Count, by build, the processes that ask a task queue for both kinds of work."""
