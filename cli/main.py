@@ -4,35 +4,70 @@
 import asyncio
 import logging
 import sys
+from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 import structlog
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command, get_group
 
-from cli import (
-    bounces,
-    cost,
-    deploy,
-    dev,
-    discounts,
-    health,
-    history,
-    journey,
-    operate,
-    plan,
-    privacy,
-    run,
-    store,
-    suppression,
-)
-from cli.backtest.command import backtest
-from cli.lint.command import lint
-from cli.new.command import new
 from domain.errors import InvalidInput, JourneysError
 
+COMMANDS: Mapping[str, str] = {
+    "dev": "cli.dev:dev",
+    "demo": "cli.dev:demo",
+    "migrate": "cli.operate:migrate",
+    "health": "cli.health:health",
+    "lint": "cli.lint.command:lint",
+    "backtest": "cli.backtest.command:backtest",
+    "cost": "cli.cost:costs",
+    "new": "cli.new.command:new",
+    "store": "cli.store:store",
+    "key": "cli.operate:key",
+    "plan": "cli.plan:plan",
+    "journey": "cli.journey:journey",
+    "discounts": "cli.discounts:discounts",
+    "events": "cli.operate:events",
+    "suppression": "cli.suppression:suppression",
+    "bounces": "cli.bounces:bounces",
+    "provider": "cli.bounces:provider",
+    "runs": "cli.run:runs",
+    "why": "cli.run:why",
+    "run": "cli.run:run",
+    "deploy": "cli.deploy:deploy",
+    "history": "cli.history:history",
+    "privacy": "cli.privacy:privacy",
+}
+"""Where each command is. Its module is loaded when it is asked for: all of them together take seconds."""
 
-class Commands(typer.Typer):
-    """The commands; what goes wrong in one is told in a line, not in a stack trace."""
+
+class Commands(TyperGroup):
+    """The commands, each loaded by itself; Typer's own click is private, hence `Any`."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Name all commands, in the order of the help."""
+        return [*COMMANDS, *super().list_commands(ctx)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Load one command; None if there is none of this name."""
+        if cmd_name not in COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        found = getattr(import_module(module), name)
+        if isinstance(found, typer.Typer):
+            loaded: Any = get_group(found)
+        else:
+            alone = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
+            alone.command(cmd_name)(found)
+            loaded = get_command(alone)
+        loaded.name = cmd_name
+        return loaded
+
+
+class Program(typer.Typer):
+    """The program; what goes wrong in a command is told in a line, not in a stack trace."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command that the command line asks for."""
@@ -43,30 +78,9 @@ class Commands(typer.Typer):
             sys.exit(2 if isinstance(problem, InvalidInput) else 1)
 
 
-app = Commands(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
-app.command()(dev.dev)
-app.command()(dev.demo)
-app.command()(operate.migrate)
-app.command()(health.health)
-app.command()(lint)
-app.command()(backtest)
-app.command("cost")(cost.costs)
-app.command()(new)
-app.add_typer(store.store, name="store")
-app.add_typer(operate.key, name="key")
-app.add_typer(plan.plan, name="plan")
-app.add_typer(journey.journey, name="journey")
-app.add_typer(discounts.discounts, name="discounts")
-app.add_typer(operate.events, name="events")
-app.add_typer(suppression.suppression, name="suppression")
-app.add_typer(bounces.bounces, name="bounces")
-app.add_typer(bounces.provider, name="provider")
-app.command()(run.runs)
-app.command()(run.why)
-app.add_typer(run.run, name="run")
-app.add_typer(deploy.deploy, name="deploy")
-app.add_typer(history.history, name="history")
-app.add_typer(privacy.privacy, name="privacy")
+app = Program(
+    cls=Commands, help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False
+)
 
 
 @app.command()

@@ -54,7 +54,10 @@ async def test_orders_restart_the_silence_and_cost_three_actions_each(rehearse: 
     found = await rehearse(read(rows(events, tmp_path / "r.csv"), journey="win-back"), "win-back")
 
     assert found.exits == {"restarted": 3}
-    assert found.actions_by_kind == {"starts": 1, "signals": 3, "continued": 3, "timers": 4}
+    timers = found.actions_by_kind.pop("timers")
+    assert found.actions_by_kind == {"starts": 1, "signals": 3, "continued": 3}
+    # A worker so busy that the second order overtakes the first one's task saves a timer.
+    assert timers in {3, 4}
 
 
 async def test_what_clients_say_of_consent_counts(rehearse: Rehearse, tmp_path: Path) -> None:

@@ -60,9 +60,9 @@ def test_the_fences_are_even() -> None:
 def test_every_command_is_one_that_the_command_line_takes(line: str) -> None:
     """Names, options and the number of arguments."""
     command, words = get_command(app), shlex.split(line, comments=True)[1:]
-    while hasattr(command, "commands"):
+    while hasattr(command, "get_command"):
         name, *words = words
-        command = command.commands[name]  # type: ignore[attr-defined]
+        command = command.get_command(None, name)
     command.make_context(command.name or "", list(words)).close()
 
 
