@@ -137,7 +137,7 @@ class LocalPostgres:
         cluster = _cluster(self.data_dir, owner)
         _stop_orphan(cluster)
         if not (cluster / "PG_VERSION").exists():
-            _create(cluster, binaries, owner)
+            _create(cluster, binaries, owner, durable=self.durable)
         options = [f"port={self.port}", f"listen_addresses={ports.HOST}", "unix_socket_directories=", "timezone=UTC"]
         options += () if self.durable else _NOT_DURABLE
         self._child = Child(
@@ -147,7 +147,8 @@ class LocalPostgres:
                 env=_ENV,
                 log=self.data_dir / "postgres.log",
                 ready=lambda: _status(cluster) == (self.pid, "ready"),
-                stop_signal=signal.SIGINT,  # Postgres calls it a fast shutdown: clients are disconnected
+                # A fast shutdown disconnects clients; what nobody keeps need not be written down before.
+                stop_signal=signal.SIGINT if self.durable else signal.SIGQUIT,
                 orphan_signal=signal.SIGINT,
                 grace=20.0,
                 owner=owner,
@@ -295,7 +296,7 @@ def _enters(directory: Path, owner: Owner) -> bool:
     return _run(["/bin/sh", "-c", 'test -x "$1"', "sh", directory], owner).returncode == 0
 
 
-def _create(cluster: Path, binaries: Path, owner: Owner | None) -> None:
+def _create(cluster: Path, binaries: Path, owner: Owner | None, *, durable: bool) -> None:
     if cluster.exists():
         shutil.rmtree(cluster)  # a creation that was interrupted
     unfinished = cluster.with_name(f"{cluster.name}.new")
@@ -303,7 +304,7 @@ def _create(cluster: Path, binaries: Path, owner: Owner | None) -> None:
     unfinished.mkdir(mode=0o700, parents=True)
     if owner:
         os.chown(unfinished, owner.uid, owner.gid)
-    options = ["-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C"]
+    options = ["-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C", *(() if durable else ("--no-sync",))]
     created = _run([binaries / "initdb", "-D", unfinished, *options], owner)
     if created.returncode != 0:
         raise Unavailable(f"the database could not be created: {created.stderr.strip()[-800:]}")
