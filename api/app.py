@@ -10,6 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Receive, Scope, Send
 from temporalio.client import Client
 
+from adapters.postgres import tenancy
 from adapters.postgres.engine import create_engine
 from adapters.postgres.ingest import EventStore
 from adapters.postgres.stores import KeyStore
@@ -61,6 +62,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         engine = create_engine(url)
+        await tenancy.check(engine)
         events = EventStore(engine)
         encryption = customer_codec(settings, engine, clock)
         connecting = temporal or partial(connect, lazy=True, codec=encryption)

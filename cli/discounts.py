@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.postgres import audit
 from adapters.postgres import discounts as pools
+from adapters.postgres.tenancy import as_store
 from cli.operate import DataDir, StoreId, existing, on_database
 from cli.run import by_whom
 from cli.stack.keys import DEMO_STORE
@@ -39,7 +40,7 @@ def import_codes(
 
     async def add(engine: AsyncEngine) -> int:
         await existing(engine, store_id)
-        async with engine.begin() as connection:
+        async with as_store(engine, store_id) as connection:
             added = await pools.add(connection, store_id, pool, codes, now)
             await audit.write(
                 connection, store_id, f"discounts:{store_id}:{pool}:{now.isoformat()}", by=by_whom(),
@@ -60,7 +61,7 @@ def show_pools(
 
     async def read(engine: AsyncEngine) -> list[pools.Pool]:
         await existing(engine, store_id)
-        async with engine.connect() as connection:
+        async with as_store(engine, store_id) as connection:
             return await pools.pools(connection, store_id)
 
     table = Table("pool", "free", "given", "waiting")

@@ -18,6 +18,7 @@ from adapters.postgres import queue, sending_rules
 from adapters.postgres.engine import create_engine
 from adapters.postgres.stores import KeyStore
 from adapters.postgres.tables import stores
+from adapters.postgres.tenancy import as_store
 from adapters.settings import Settings
 from cli.stack import local
 from cli.stack.keys import DEMO_STORE
@@ -74,7 +75,7 @@ def create_store(
     async def create(engine: AsyncEngine) -> tuple[str, str]:
         keys = KeyStore(engine, system_now)
         await keys.create_store(card, timezone)
-        async with engine.begin() as connection:
+        async with as_store(engine, store_id) as connection:
             await sending_rules.put(connection, store_id, RECOMMENDED, "cli:store-create", system_now())
         return (await keys.create_key(store_id, "write")).secret, (await keys.create_key(store_id, "admin")).secret
 
@@ -172,7 +173,7 @@ async def existing(engine: AsyncEngine, store_id: str) -> None:
     Raises:
         NotFound: There is not.
     """
-    async with engine.connect() as connection:
+    async with as_store(engine, store_id) as connection:
         if not await connection.scalar(select(stores.c.store_id).where(stores.c.store_id == store_id)):
             raise NotFound(f"there is no store {store_id!r}")
 

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 import templates
 from adapters.postgres import forecast, plans, rollouts
 from adapters.postgres.forecast import Forecast, Running, Side
+from adapters.postgres.tenancy import as_store
 from cli.operate import DataDir, StoreId, existing, on_database, system_now
 from cli.rollout import roll_out
 from cli.run import by_whom
@@ -43,7 +44,7 @@ def show_plan(
 
     async def read(engine: AsyncEngine) -> dict[str, Any]:
         await existing(engine, store_id)
-        async with engine.connect() as connection:
+        async with as_store(engine, store_id) as connection:
             known = await plans.current(connection, store_id)
         defaults = {name: PinnedPlan(journey=name, plan=validated(name, {})) for name in PLANS}
         pinned = defaults | dict(sorted(known.items()))

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.postgres import sending_rules
+from adapters.postgres.tenancy import as_store
 from cli.operate import DataDir, StoreId, existing, on_database, store
 from cli.run import by_whom
 from cli.stack.keys import DEMO_STORE
@@ -28,7 +29,7 @@ def show_rules(store_id: StoreId = DEMO_STORE.store_id, data_dir: DataDir = _DAT
 
     async def read(engine: AsyncEngine) -> SendingRules:
         await existing(engine, store_id)
-        async with engine.connect() as connection:
+        async with as_store(engine, store_id) as connection:
             return await sending_rules.of_store(connection, store_id)
 
     typer.echo(on_database(read, data_dir).model_dump_json(indent=2))
@@ -45,7 +46,7 @@ def set_rules(
 
     async def write(engine: AsyncEngine) -> None:
         await existing(engine, store_id)
-        async with engine.begin() as connection:
+        async with as_store(engine, store_id) as connection:
             await sending_rules.put(connection, store_id, rules, by_whom(), datetime.now(UTC))
 
     on_database(write, data_dir)

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.postgres import audit, suppressions
 from adapters.postgres.suppressions import Reason, Suppression
+from adapters.postgres.tenancy import as_store
 from cli.operate import DataDir, StoreId, existing, on_database, system_now
 from cli.stack.keys import DEMO_STORE
 from domain.errors import InvalidInput, NotFound
@@ -35,7 +36,7 @@ def list_suppressions(
 
     async def read(engine: AsyncEngine) -> list[Suppression]:
         await existing(engine, store_id)
-        async with engine.connect() as connection:
+        async with as_store(engine, store_id) as connection:
             return list(await suppressions.listed(connection, store_id, system_now(), reason, address))
 
     found = on_database(read, data_dir)
@@ -84,7 +85,7 @@ def remove_suppression(
 
     async def remove(engine: AsyncEngine) -> list[str]:
         await existing(engine, store_id)
-        async with engine.begin() as connection:
+        async with as_store(engine, store_id) as connection:
             lifted = await suppressions.lift(connection, store_id, _checked(address), reasons)
             if lifted:
                 await _note(connection, store_id, "unsuppress", {"reasons": lifted}, system_now())
@@ -120,7 +121,7 @@ async def _suppress(engine: AsyncEngine, store_id: str, addresses: list[str], re
     await existing(engine, store_id)
     now = system_now()
     until = None if days is None else now + timedelta(days=days)
-    async with engine.begin() as connection:
+    async with as_store(engine, store_id) as connection:
         for address in addresses:
             await suppressions.suppress(connection, store_id, address, reason, now, expires_at=until)
         await _note(connection, store_id, "suppress", {"count": len(addresses), "reason": reason, "days": days}, now)

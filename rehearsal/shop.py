@@ -31,6 +31,7 @@ from adapters.postgres.pauses import PostgresPauses
 from adapters.postgres.rollouts import PostgresReplans
 from adapters.postgres.stores import KeyStore
 from adapters.postgres.tables import messages, runs
+from adapters.postgres.tenancy import as_store
 from adapters.postgres.waitlist import PostgresWaitlist
 from adapters.rendering.renderer import TemplateRenderer
 from adapters.temporal.engine import Engine
@@ -148,7 +149,7 @@ class TimeSkippingShop:
         await self.at_rest()
         letters = {letter.message_id.strip("<").partition("@")[0]: letter for letter in self.outbox.letters}
         mine = select(messages).where(messages.c.store_id == self.store_id, messages.c.state == Result.SENT)
-        async with self.engine.connect() as connection:
+        async with as_store(self.engine, self.store_id) as connection:
             rows = (await connection.execute(mine.order_by(messages.c.settled_at, messages.c.message_id))).all()
         found = [(row, letters[row.message_id.hex]) for row in rows if journey in {None, row.journey}]
         return [Mail(row.journey, row.step, mail.to, mail.subject, mail.text, row.settled_at) for row, mail in found]
@@ -165,14 +166,14 @@ class TimeSkippingShop:
     async def said(self) -> list[tuple[str, str]]:
         """What was sent or withheld, by step, oldest first."""
         query = select(messages.c.step, messages.c.state).where(messages.c.store_id == self.store_id)
-        async with self.engine.connect() as connection:
+        async with as_store(self.engine, self.store_id) as connection:
             rows = (await connection.execute(query.order_by(messages.c.claimed_at))).all()
         return [(row.step, row.state) for row in rows]
 
     async def runs(self, journey: str) -> list[Any]:
         """The rows of a journey's runs, oldest first."""
         mine = select(runs).where(runs.c.store_id == self.store_id, runs.c.journey == journey)
-        async with self.engine.connect() as connection:
+        async with as_store(self.engine, self.store_id) as connection:
             return list((await connection.execute(mine.order_by(runs.c.begun_at))).all())
 
     async def handle(self, journey: str) -> WorkflowHandle[Any, Any]:
@@ -209,7 +210,7 @@ class TimeSkippingShop:
 
     async def _workflow_ids(self) -> list[str]:
         mine = select(runs.c.workflow_id).where(runs.c.store_id == self.store_id).distinct()
-        async with self.engine.connect() as connection:
+        async with as_store(self.engine, self.store_id) as connection:
             workflow_ids = list((await connection.execute(mine)).scalars())
         waves = (command.product_id for command in self.carried_out if isinstance(command, ReleaseStock))
         # Waves tell runs, so they come to rest first.

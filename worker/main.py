@@ -17,6 +17,7 @@ from activities.note import NoteOperation
 from activities.rollout import RollOut
 from activities.stock import ReleaseWave
 from adapters.channels.smtp import SmtpChannel
+from adapters.postgres import tenancy
 from adapters.postgres.audit import PostgresOperations
 from adapters.postgres.engine import create_engine
 from adapters.postgres.ledger import PostgresLedger
@@ -49,9 +50,10 @@ async def run_worker(settings: Settings) -> None:
     """Run journeys and activities until SIGTERM or SIGINT; work under way is finished.
 
     Raises:
-        ConfigurationError: The settings or the Temporal namespace cannot work.
+        ConfigurationError: The settings, the database's roles or the Temporal namespace cannot work.
     """
     engine = create_engine(settings.sqlalchemy_url, pool_size=20)
+    await tenancy.check(engine)
     client = await connect(codec=customer_codec(settings, engine, now))
     await check_search_attributes(client)
     folder, signer = Path(templates.__path__[0]), Signer(settings.signing_secrets())
@@ -78,8 +80,13 @@ async def run_worker(settings: Settings) -> None:
 
 
 async def run_router(settings: Settings) -> None:
-    """Route events until SIGTERM or SIGINT; the batch under way is finished."""
+    """Route events until SIGTERM or SIGINT; the batch under way is finished.
+
+    Raises:
+        ConfigurationError: The settings or the database's roles cannot work.
+    """
     engine = create_engine(settings.sqlalchemy_url, pool_size=20)
+    await tenancy.check(engine)
     # Lazily: the router starts, and events wait, while Temporal is down.
     client = await connect(lazy=True, codec=customer_codec(settings, engine, now))
     router = Router(engine, Engine(client, settings.task_queue), now)

@@ -25,6 +25,7 @@ from adapters.postgres import queue, runs, sales
 from adapters.postgres.queue import Queued
 from adapters.postgres.routing import TermsByStore, route
 from adapters.postgres.sales import Sales
+from adapters.postgres.tenancy import across_stores, act_across, act_as, as_store
 from domain.commands import Command
 from domain.errors import Unavailable
 from domain.events import Event
@@ -51,7 +52,7 @@ class Executor(Protocol):
 
 
 class Router:
-    """Route events until told to stop. It serves every store; each query below it is about one event's store."""
+    """Route events until told to stop. It serves every store; what is done for an event sees that store alone."""
 
     def __init__(
         self,
@@ -106,7 +107,7 @@ class Router:
     async def route_everything(self) -> None:
         """Route what is due now and return; for tests and backtests."""
         while True:
-            async with self._engine.connect() as connection:
+            async with across_stores(self._engine) as connection:
                 lanes = await queue.waiting_lanes(connection, self._clock())
             moved = [await self._drain(lane) for lane in lanes]
             if not any(moved):
@@ -117,7 +118,7 @@ class Router:
         await self._carry_out(await self._apply([Queued(event=event, attempts=0) for event in events]))
 
     async def _hand_out_lanes(self) -> None:
-        async with self._engine.connect() as connection:
+        async with across_stores(self._engine) as connection:
             lanes = await queue.waiting_lanes(connection, self._clock())
         if not lanes:
             self._all_is_well()
@@ -179,12 +180,18 @@ class Router:
         async with self._owned(lane) as connection:
             if connection is None:
                 return False
-            while batch := await queue.next_in_lane(connection, lane, _BATCH, self._clock()):
-                await connection.commit()
+            while batch := await self._next(connection, lane):
                 applied = await self._apply(batch)
                 await self._carry_out(applied)
                 moved = True
         return moved
+
+    async def _next(self, connection: AsyncConnection, lane: int) -> list[Queued]:
+        """Read what is next in a lane, on the connection that owns it: who has lost the lane gets nothing."""
+        await act_across(connection)
+        batch = await queue.next_in_lane(connection, lane, _BATCH, self._clock())
+        await connection.commit()
+        return batch
 
     @contextlib.asynccontextmanager
     async def _owned(self, lane: int) -> AsyncIterator[AsyncConnection | None]:
@@ -230,18 +237,20 @@ class Router:
         sold: Sales = Counter()
         done: list[Queued] = []
         async with self._engine.begin() as connection:
-            pending = await queue.still_pending(connection, [q.event.id for q in batch if q.commands is None])
-            todo: dict[UUID, Sequence[Command]] = {}
-            for queued in batch:
-                if queued.event.id in pending:
-                    at = queued.event.received_at if self._replays else now
-                    commands = await route(connection, queued.event, at, terms, sold)
-                    todo[queued.event.id] = commands
-                    done.append(queued.model_copy(update={"commands": tuple(commands)}))
-                elif queued.commands is not None:
-                    done.append(queued)
+            for store_id, events in _by_store(batch):
+                await act_as(connection, store_id)
+                pending = await queue.still_pending(connection, [q.event.id for q in events if q.commands is None])
+                todo: dict[UUID, Sequence[Command]] = {}
+                for queued in events:
+                    if queued.event.id in pending:
+                        at = queued.event.received_at if self._replays else now
+                        commands = await route(connection, queued.event, at, terms, sold)
+                        todo[queued.event.id] = commands
+                        done.append(queued.model_copy(update={"commands": tuple(commands)}))
+                    elif queued.commands is not None:
+                        done.append(queued)
+                await queue.mark_applied(connection, todo)
             await sales.write(connection, sold)
-            await queue.mark_applied(connection, todo)
         return [queued for queued in done if queued.commands]
 
     async def _carry_out(self, applied: Sequence[Queued]) -> None:
@@ -269,9 +278,9 @@ class Router:
             async with self._commands_at_once:
                 alive = await self._executor.execute(store_id, command)
             if not alive:
-                async with self._engine.begin() as connection:
+                async with as_store(self._engine, store_id) as connection:
                     await runs.end_gone(connection, store_id, command, self._clock())
-        async with self._engine.begin() as connection:
+        async with as_store(self._engine, store_id) as connection:
             await queue.mark_routed(connection, [queued.event.id])
 
     async def _failed(self, queued: Queued, error: Exception) -> None:
@@ -279,11 +288,17 @@ class Router:
         retry_at = None
         if queued.attempts < len(self._retries):
             retry_at = self._clock() + self._retries[queued.attempts]
-        async with self._engine.begin() as connection:
+        async with as_store(self._engine, queued.event.store_id) as connection:
             description = f"{type(error).__name__}: {error}"
             await queue.mark_failed(connection, queued.event.id, description, retry_at)
         # The message of an exception may quote the event, so only its type is logged; the row keeps the rest.
         log.error("event failed", event_id=str(queued.event.id), error=type(error).__name__, parked=retry_at is None)
+
+
+def _by_store(batch: Sequence[Queued]) -> list[tuple[str, list[Queued]]]:
+    """Sort a batch by store, each store's events in their order: a transaction sees one store at a time."""
+    events = sorted(batch, key=lambda queued: queued.event.store_id)
+    return [(store_id, list(group)) for store_id, group in groupby(events, key=lambda queued: queued.event.store_id)]
 
 
 def _identity(queued: Queued) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.postgres import runs
 from adapters.postgres.tables import audit
+from adapters.postgres.tenancy import as_store
 from domain.errors import Unavailable
 from domain.operations import Note
 from domain.runs import Outcome
@@ -42,7 +43,7 @@ class PostgresOperations:
 
     async def note(self, note: Note, key: str, now: datetime) -> None:
         try:
-            async with self._engine.begin() as connection:
+            async with as_store(self._engine, note.store_id) as connection:
                 detail = {"detail": note.detail}
                 await write(
                     connection, note.store_id, key, by=note.by, action=note.action, subject=f"run:{note.run_id}",

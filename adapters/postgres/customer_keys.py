@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.master_keys import MasterKeys
 from adapters.postgres.tables import data_keys
+from adapters.postgres.tenancy import as_store, every_store
 from domain.errors import NotFound, Unavailable
 from domain.ports import Clock
 from domain.values import Value
@@ -64,7 +65,7 @@ class CustomerKeys:
             "created_at": self._clock(),
         }
         try:
-            async with self._engine.begin() as connection:
+            async with as_store(self._engine, owner.store_id) as connection:
                 if (key := await self._read(connection, owner)) is None:
                     await connection.execute(upsert(data_keys).values(row).on_conflict_do_nothing())
                     key = await self._read(connection, owner)
@@ -84,7 +85,7 @@ class CustomerKeys:
         if (known := self._remembered(owner)) is not None:
             return known
         try:
-            async with self._engine.connect() as connection:
+            async with as_store(self._engine, owner.store_id) as connection:
                 key = await self._read(connection, owner)
         except (SQLAlchemyError, OSError) as problem:
             raise Unavailable("the key could not be read now") from problem
@@ -98,13 +99,15 @@ class CustomerKeys:
         Raises:
             ConfigurationError: A master key is missing; what came before is done.
         """
+        # Of every store: a master key is the installation's.
+        return sum([await self._rewrap(store_id) for store_id in await every_store(self._engine)])
+
+    async def _rewrap(self, store_id: str) -> int:
+        older = and_(data_keys.c.master != self._masters.newest, data_keys.c.wrapped.is_not(None))
+        query = select(data_keys).where(data_keys.c.store_id == store_id, older)
         count = 0
         while True:
-            async with self._engine.begin() as connection:
-                # Of every store: a master key is the installation's.
-                query = select(data_keys).where(
-                    data_keys.c.master != self._masters.newest, data_keys.c.wrapped.is_not(None)
-                )
+            async with as_store(self._engine, store_id) as connection:
                 rows = (await connection.execute(query.limit(_AT_ONCE).with_for_update(skip_locked=True))).all()
                 for row in rows:
                     owner = Owner(store_id=row.store_id, customer_id=None if row.owner == "-" else UUID(row.owner))

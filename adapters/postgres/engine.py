@@ -2,15 +2,19 @@
 
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from adapters.postgres import tenancy
+
 
 def create_engine(url: str, *, pool_size: int = 10) -> AsyncEngine:
     """Create a pool of asynchronous psycopg connections; nothing is connected before the first use.
+
+    A connection sees nothing by itself: what it is about is said by `adapters.postgres.tenancy`.
 
     Args:
         url: `postgresql+psycopg://…`, as in `Settings.sqlalchemy_url`.
         pool_size: Connections kept; half as many again may be opened under load.
     """
-    return create_async_engine(
+    engine = create_async_engine(
         url,
         pool_size=pool_size,
         max_overflow=pool_size // 2,
@@ -27,3 +31,5 @@ def create_engine(url: str, *, pool_size: int = 10) -> AsyncEngine:
             "options": "-c timezone=UTC -c statement_timeout=30s",
         },
     )
+    tenancy.take_role(engine)
+    return engine

@@ -17,6 +17,7 @@ from adapters.postgres import privacy, tombstones
 from adapters.postgres.privacy import Person
 from adapters.postgres.tables import decisions, events, runs, suppressions
 from adapters.postgres.tables import metadata as schema
+from adapters.postgres.tenancy import as_store
 from domain.errors import Unavailable
 
 Rows = Sequence[Mapping[str, Any]]
@@ -35,7 +36,7 @@ async def of_customer(engine: AsyncEngine, store_id: str, customer_id: UUID) -> 
     """
     at_one_moment = engine.execution_options(isolation_level="REPEATABLE READ")
     try:
-        async with at_one_moment.connect() as connection:
+        async with as_store(at_one_moment, store_id) as connection:
             who = await privacy.person(connection, store_id, customer_id)
             found = {table.name: await _rows(connection, store_id, table, who) for table in _tables()}
     except (SQLAlchemyError, OSError) as problem:

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.postgres.identities import new_id
 from adapters.postgres.tables import customers, messages
+from adapters.postgres.tenancy import as_store
 from domain.bounces import Feedback, Kind
 from domain.errors import Unavailable
 from domain.events import Event, Who
@@ -43,7 +44,7 @@ async def events(engine: AsyncEngine, store_id: str, told: Sequence[Feedback], n
         Unavailable: The database cannot be reached.
     """
     try:
-        async with engine.connect() as connection:
+        async with as_store(engine, store_id) as connection:
             found = [(one, await _about(connection, store_id, one)) for one in told if one.kind in _NAMES]
     except (SQLAlchemyError, OSError) as problem:
         raise Unavailable("the message could not be looked up now; send this again") from problem

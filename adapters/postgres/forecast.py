@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from adapters.postgres import pauses
 from adapters.postgres.progress import PlansOfRuns, Progress
 from adapters.postgres.tables import messages, runs
+from adapters.postgres.tenancy import as_store
 from domain.operations import OnResume, Pause
 from domain.plans import Plan
 from domain.values import Value
@@ -76,7 +77,7 @@ async def forecast(
     spread: timedelta | None = None,
 ) -> Forecast:
     """Say what a plan would change, and change nothing."""
-    async with engine.connect() as connection:
+    async with as_store(engine, store_id) as connection:
         paused = await pauses.of_journey(connection, store_id, journey)
         paused_since = await pauses.open_since(connection, store_id, journey)
         had = PlansOfRuns(connection, store_id, journey)

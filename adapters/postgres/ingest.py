@@ -9,14 +9,16 @@ import json
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import groupby
+from typing import Any, cast
 from uuid import UUID
 
+import psycopg
 import structlog
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from adapters.postgres.tenancy import ACT, acting_as
 from domain import ids
 from domain.errors import InvalidEvent, JourneysError, Overloaded, Unavailable
 from domain.events import Event
@@ -25,25 +27,25 @@ from domain.vocabulary import heard_as
 
 _log = structlog.get_logger(__name__)
 
-# One statement is one transaction and one round trip; the routers hear of it only if it commits.
+# A commit is one round trip, and one of these for each store in it; the routers hear of it only if it commits.
 #
 # `held` makes "acknowledged before the claim" exact (G4): an event that may forbid a message takes a share of its
 # customers' row locks until it is committed. A claim takes the whole lock, so it either waits and then sees the event,
 # or has committed before the event is acknowledged. The router's weaker lock is not in the way. Which events may forbid
 # a message is fixed, except for the exits of a store's follow-ups: one look at its plans per commit.
-_INSERT = text("""
+_INSERT = """
     with told as (
-        select * from unnest(cast(:store_id as text[]), cast(:id as uuid[]), cast(:message_id as text[]),
-                    cast(:type as text[]), cast(:name as text[]), cast(:user_id as text[]),
-                    cast(:anonymous_id as text[]), cast(:email as text[]), cast(:customer_id as uuid[]),
-                    cast(:payload as text[]), cast(:at as timestamptz[]), cast(:received_at as timestamptz[]),
-                    cast(:ip as text[]), cast(:shard as smallint[]), cast(:forbids as boolean[]),
-                    cast(:heard_as as text[]))
+        select * from unnest(cast(%(store_id)s as text[]), cast(%(id)s as uuid[]), cast(%(message_id)s as text[]),
+                    cast(%(type)s as text[]), cast(%(name)s as text[]), cast(%(user_id)s as text[]),
+                    cast(%(anonymous_id)s as text[]), cast(%(email)s as text[]), cast(%(customer_id)s as uuid[]),
+                    cast(%(payload)s as text[]), cast(%(at)s as timestamptz[]), cast(%(received_at)s as timestamptz[]),
+                    cast(%(ip)s as text[]), cast(%(shard)s as smallint[]), cast(%(forbids)s as boolean[]),
+                    cast(%(heard_as)s as text[]))
              as e (store_id, id, message_id, type, name, user_id, anonymous_id, email, customer_id, payload, at,
                    received_at, ip, shard, forbids, heard_as)
     ), exits as (
         select p.store_id, jsonb_array_elements_text(p.plan -> 'exits') as name from plans p
-        where p.store_id in (select store_id from told) and p.journey like 'follow-up/%'
+        where p.store_id in (select store_id from told) and p.journey like 'follow-up/%%'
     ), forbidding as (
         select * from told where forbids or (store_id, heard_as) in (select store_id, name from exits)
     ), held as (
@@ -67,7 +69,7 @@ _INSERT = text("""
         returning id
     )
     select array_agg(id), pg_notify('journeys_events', '') from stored having count(*) > 0
-""")
+"""
 # Data exceptions and exceeded limits of one row; everything else may pass when it is tried again.
 _FOR_GOOD = ("22", "54")
 
@@ -171,20 +173,37 @@ class EventStore:
                     request.stored.set_result(sum(row["id"] in new for row in request.rows))
 
     async def _insert(self, rows: list[dict[str, Any]]) -> set[UUID]:
-        # Always in the same order, so that two processes with the same events wait for, not lock out, each other.
-        rows = sorted(rows, key=lambda row: (row["store_id"], row["message_id"]))
-        columns = {column: [row[column] for row in rows] for column in rows[0]}
         try:
             async with asyncio.timeout(self._patience), self._engine.connect() as connection:
-                new = (await connection.execute(_INSERT, columns)).scalar()
-        except (SQLAlchemyError, OSError, TimeoutError) as problem:
-            state = getattr(problem.orig, "sqlstate", None) if isinstance(problem, DBAPIError) else None
+                new = await _write(connection, rows)
+        except (SQLAlchemyError, psycopg.Error, OSError, TimeoutError) as problem:
+            state = problem.sqlstate if isinstance(problem, psycopg.Error) else None
             _log.warning("events not stored", error=type(problem).__name__, sqlstate=state, events=len(rows))
             if state is not None and state.startswith(_FOR_GOOD):
                 raise InvalidEvent("event", "cannot be stored") from problem
             raise Unavailable("the event could not be stored now; send it again") from problem
         self.commits += 1
-        return set(new or ())
+        return new
+
+
+async def _write(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> set[UUID]:
+    """Write events in one transaction, which is sent as a whole; those of each store in this store's name."""
+    # Always in the same order, so that two processes with the same events wait for, not lock out, each other.
+    rows = sorted(rows, key=lambda row: (row["store_id"], row["message_id"]))
+    driver = cast("psycopg.AsyncConnection", (await connection.get_raw_connection()).driver_connection)
+    answers = []
+    try:
+        async with driver.pipeline(), driver.transaction():
+            for store_id, group in groupby(rows, key=lambda row: row["store_id"]):
+                told = list(group)
+                await driver.execute(ACT, acting_as(store_id))
+                answers.append(await driver.execute(_INSERT, {name: [row[name] for row in told] for name in told[0]}))
+    except BaseException as problem:
+        # The pool does not see what goes wrong here, so it is told of a connection that may be in the midst of it.
+        if not isinstance(problem, psycopg.Error) or driver.closed:
+            await connection.invalidate(problem)
+        raise
+    return {event_id for answer in answers for new, _ in await answer.fetchall() for event_id in new}
 
 
 def _settle(requests: list[_Request], problem: Exception) -> None:

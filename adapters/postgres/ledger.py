@@ -25,6 +25,7 @@ from adapters.postgres.tables import (
     identities,
     messages,
 )
+from adapters.postgres.tenancy import as_store
 from adapters.postgres.truth import truth
 from domain import ids
 from domain.delivery import Delivery, Result, Rule, Slot
@@ -57,7 +58,7 @@ class PostgresLedger:
         raise EventsPending
 
     async def _try_claim(self, slot: Slot, now: datetime) -> Claim | None:
-        async with self._engine.begin() as connection:
+        async with as_store(self._engine, slot.store_id) as connection:
             customer = await _lock_customer(connection, slot)
             if await _has_unapplied_events(connection, slot, customer):
                 return None
@@ -92,7 +93,7 @@ class PostgresLedger:
         await self._move(slot, message_id, "sending", {"state": "claimed", "sending_at": None})
 
     async def abandon(self, slot: Slot, now: datetime) -> Delivery:
-        async with self._engine.begin() as connection:
+        async with as_store(self._engine, slot.store_id) as connection:
             await _lock_customer(connection, slot)
             before = await _before(connection, slot)
             if before is not None and (settled := await _settled(connection, slot, before, now)) is not None:
@@ -105,7 +106,7 @@ class PostgresLedger:
             return await _settle(connection, slot, message_id, Result.FAILED, because, now)
 
     async def record(self, slot: Slot, message_id: UUID, delivery: Delivery, now: datetime) -> None:
-        async with self._engine.begin() as connection:
+        async with as_store(self._engine, slot.store_id) as connection:
             values: dict[str, Any] = {"state": delivery.result, "because": delivery.because, "settled_at": now}
             if delivery.bounce is not None:
                 values |= {"bounce": delivery.bounce, "bounced_at": now}
@@ -125,7 +126,7 @@ class PostgresLedger:
     async def _move(self, slot: Slot, message_id: UUID, expected: str, values: dict[str, Any]) -> bool:
         """Change a row that is still in the expected state; tell whether it was."""
         change = _message(slot, message_id).where(messages.c.state == expected).values(values)
-        async with self._engine.begin() as connection:
+        async with as_store(self._engine, slot.store_id) as connection:
             return (await connection.execute(change.returning(messages.c.message_id))).first() is not None
 
 

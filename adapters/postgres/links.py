@@ -1,7 +1,7 @@
 """What a link in a message stands for: the message, its store, its customer, and what the customer allows."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from uuid import UUID
 
 from sqlalchemy import and_, exists, func, select
@@ -9,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.postgres.tables import consents, customers, messages, stores, suppressions
+from adapters.postgres.tenancy import across_stores, act_as, as_store
 from domain.consent import ConsentRecord, allows
 from domain.errors import Unavailable
 from domain.facts import Topic
@@ -34,8 +35,8 @@ class MessageLink(Value):
 async def message(engine: AsyncEngine, message_id: UUID) -> MessageLink | None:
     """Find the message that a link token names.
 
-    This is the one query that finds a row without being told the store: a token that we signed names the message,
-    and thereby the one store that it may act in (G7). Never call it with an id that did not come out of a token.
+    This looks across stores: a token that we signed names the message, and thereby the one store that it may act in
+    (G7). Never call it with an id that did not come out of a token.
 
     Raises:
         Unavailable: The database cannot be reached.
@@ -54,8 +55,13 @@ async def message(engine: AsyncEngine, message_id: UUID) -> MessageLink | None:
         .join(customers, recipient, isouter=True)
         .where(messages.c.message_id == message_id)
     )
-    async with _reading(engine) as connection:
-        row = (await connection.execute(query)).one_or_none()
+    whose = select(messages.c.store_id).where(messages.c.message_id == message_id)
+    async with _reading(across_stores(engine)) as connection:
+        store_id = await connection.scalar(whose)
+        if store_id is None:
+            return None
+        await act_as(connection, store_id)
+        row = (await connection.execute(query.where(messages.c.store_id == store_id))).one_or_none()
     return None if row is None else MessageLink.model_validate(row, from_attributes=True)
 
 
@@ -81,7 +87,7 @@ async def topics(engine: AsyncEngine, store_id: str, customer_id: UUID) -> dict[
             suppressions.c.reason == "unsubscribed",
         )
     )
-    async with _reading(engine) as connection:
+    async with _reading(as_store(engine, store_id)) as connection:
         rows = (await connection.execute(ledger)).all()
         silent = bool(await connection.scalar(unsubscribed))
     records = [ConsentRecord.model_validate(row, from_attributes=True) for row in rows]
@@ -89,10 +95,10 @@ async def topics(engine: AsyncEngine, store_id: str, customer_id: UUID) -> dict[
 
 
 @asynccontextmanager
-async def _reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """Open a connection; whatever the database cannot do now is `Unavailable`."""
+async def _reading(opening: AbstractAsyncContextManager[AsyncConnection]) -> AsyncIterator[AsyncConnection]:
+    """Read; whatever the database cannot do now is `Unavailable`."""
     try:
-        async with engine.connect() as connection:
+        async with opening as connection:
             yield connection
     except (SQLAlchemyError, OSError) as problem:
         raise Unavailable from problem

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.postgres import audit, plans
 from adapters.postgres.tables import messages, pauses, products, runs, waitlist
+from adapters.postgres.tenancy import as_store
 from domain.commands import ReleaseStock
 from domain.delivery import Result
 from domain.errors import NotFound, OperationRefused
@@ -30,7 +31,7 @@ async def begin(engine: AsyncEngine, store_id: str, journey: str, by: Operator, 
     pause_id = uuid4()
     row = {"store_id": store_id, "pause_id": pause_id, "journey": journey, "since": now}
     try:
-        async with engine.begin() as connection:
+        async with as_store(engine, store_id) as connection:
             await connection.execute(insert(pauses).values(row))
             await audit.write(
                 connection, store_id, f"pause:{pause_id}", by=by, action="pause", subject=f"journey:{journey}",
@@ -49,7 +50,7 @@ async def order_to_resume(
         OperationRefused: The journey is not paused.
     """
     query = select(pauses.c.pause_id).where(_open(store_id, journey))
-    async with engine.connect() as connection:
+    async with as_store(engine, store_id) as connection:
         pause_id = await connection.scalar(query)
     if pause_id is None:
         raise OperationRefused(f"{journey} of {store_id} is not paused")
@@ -92,7 +93,7 @@ async def standing(engine: AsyncEngine, store_id: str) -> list[Standing]:
     under_way = and_(runs.c.store_id == store_id, runs.c.ended_at.is_(None))
     count = select(runs.c.journey, func.count(), func.count().filter(_asked_in_vain())).where(under_way)
     paused = select(pauses.c.journey, pauses.c.since).where(pauses.c.store_id == store_id, pauses.c.until.is_(None))
-    async with engine.connect() as connection:
+    async with as_store(engine, store_id) as connection:
         known = await plans.current(connection, store_id)
         counts = {row[0]: row[1:] for row in (await connection.execute(count.group_by(runs.c.journey))).all()}
         since = {row.journey: row.since for row in (await connection.execute(paused)).all()}
@@ -112,7 +113,7 @@ async def must_exist(engine: AsyncEngine, store_id: str, journey: str) -> None:
     Raises:
         NotFound: It has not.
     """
-    async with engine.connect() as connection:
+    async with as_store(engine, store_id) as connection:
         names = [*PLANS, *sorted((await plans.current(connection, store_id)).keys() - PLANS.keys())]
     if journey not in names:
         raise NotFound(f"there is no journey {journey!r}; there are {', '.join(names)}")
@@ -121,7 +122,7 @@ async def must_exist(engine: AsyncEngine, store_id: str, journey: str) -> None:
 async def held_up_count(engine: AsyncEngine, order: ResumeOrder) -> int:
     """Count the runs that wait for the end of a pause."""
     query = select(func.count()).select_from(runs).where(_held_up(order))
-    async with engine.connect() as connection:
+    async with as_store(engine, order.store_id) as connection:
         return await connection.scalar(query) or 0
 
 
@@ -149,7 +150,7 @@ class PostgresPauses:
         }
         # This waits for the claims under way, which hold a share of the row: whoever read that the journey is
         # paused has written so before we look for whom to wake.
-        async with self._engine.begin() as connection:
+        async with as_store(self._engine, order.store_id) as connection:
             ended = await connection.execute(update(pauses).where(mine).values(values).returning(pauses.c.pause_id))
             if ended.first() is not None:
                 await audit.write(
@@ -165,11 +166,11 @@ class PostgresPauses:
             .order_by(runs.c.run_id)
             .limit(limit)
         )
-        async with self._engine.connect() as connection:
+        async with as_store(self._engine, order.store_id) as connection:
             return [Target.model_validate(row, from_attributes=True) for row in (await connection.execute(query)).all()]
 
     async def waves(self, order: ResumeOrder) -> Sequence[ReleaseStock]:
-        async with self._engine.connect() as connection:
+        async with as_store(self._engine, order.store_id) as connection:
             current = (await plans.current(connection, order.store_id)).get(order.journey)
             plan = BackInStockPlan() if current is None else current.plan
             if order.journey != "back-in-stock" or not isinstance(plan, BackInStockPlan):

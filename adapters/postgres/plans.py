@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.postgres import audit
 from adapters.postgres.tables import plans, stores
+from adapters.postgres.tenancy import as_store
 from domain.operations import Operator
 from domain.plans import PREFIX, Plan, validated
 from domain.snapshot import PinnedPlan
@@ -68,7 +69,7 @@ async def put(
     Returns:
         The new version, counted from 1.
     """
-    async with engine.begin() as connection:
+    async with as_store(engine, store_id) as connection:
         # Two who set a plan at once get two versions, one after the other.
         await connection.execute(select(stores.c.store_id).where(stores.c.store_id == store_id).with_for_update())
         known = await current(connection, store_id)

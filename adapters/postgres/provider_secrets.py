@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.master_keys import SEALED, MasterKeys
 from adapters.postgres.tables import provider_secrets, stores
+from adapters.postgres.tenancy import as_store, every_store
 from domain.errors import ConfigurationError, NotFound, Unavailable
 from domain.ports import Clock
 
@@ -38,7 +39,7 @@ class ProviderSecrets:
             provider_secrets.c.store_id == store_id, provider_secrets.c.provider == provider
         )
         try:
-            async with self._engine.connect() as connection:
+            async with as_store(self._engine, store_id) as connection:
                 kept = (await connection.execute(query.order_by(provider_secrets.c.created_at))).scalars().all()
         except (SQLAlchemyError, OSError) as problem:
             raise Unavailable("the webhook could not be verified now; send it again") from problem
@@ -54,7 +55,7 @@ class ProviderSecrets:
             return
         kept = secret if self._masters is None else self._masters.seal(secret, _owner(store_id, provider))
         row = {"store_id": store_id, "provider": provider, "secret": kept, "created_at": clock()}
-        async with self._engine.begin() as connection:
+        async with as_store(self._engine, store_id) as connection:
             if not await connection.scalar(select(stores.c.store_id).where(stores.c.store_id == store_id)):
                 raise NotFound(f"there is no store {store_id!r}")
             await connection.execute(upsert(provider_secrets).values(row).on_conflict_do_nothing())
@@ -62,7 +63,7 @@ class ProviderSecrets:
     async def forget(self, store_id: str, provider: str) -> int:
         """Forget all secrets of a store for a provider; returns how many there were."""
         here = (provider_secrets.c.store_id == store_id) & (provider_secrets.c.provider == provider)
-        async with self._engine.begin() as connection:
+        async with as_store(self._engine, store_id) as connection:
             gone = await connection.execute(delete(provider_secrets).where(here).returning(provider_secrets.c.secret))
             return len(gone.all())
 
@@ -70,14 +71,17 @@ class ProviderSecrets:
         """Seal the secrets of all stores with the newest master key; returns how many were not yet."""
         if (masters := self._masters) is None:
             return 0
-        columns = (provider_secrets.c.store_id, provider_secrets.c.provider, provider_secrets.c.secret)
-        async with self._engine.begin() as connection:
-            rows = (await connection.execute(select(*columns).with_for_update())).all()
+        return sum([await self._rewrap(masters, store_id) for store_id in await every_store(self._engine)])
+
+    async def _rewrap(self, masters: MasterKeys, store_id: str) -> int:
+        mine = select(provider_secrets).where(provider_secrets.c.store_id == store_id)
+        async with as_store(self._engine, store_id) as connection:
+            rows = (await connection.execute(mine.with_for_update())).all()
             old = [row for row in rows if not masters.sealed_with_newest(row.secret)]
             for row in old:
-                owner = _owner(row.store_id, row.provider)
+                owner = _owner(store_id, row.provider)
                 fresh = masters.seal(masters.unseal(row.secret, owner), owner)
-                here = [column == getattr(row, column.name) for column in columns]
+                here = [provider_secrets.c[name] == row._mapping[name] for name in ("store_id", "provider", "secret")]
                 await connection.execute(update(provider_secrets).where(*here).values(secret=fresh))
         return len(old)
 

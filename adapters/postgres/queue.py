@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.postgres.tables import events
+from adapters.postgres.tenancy import as_store
 from domain import ids
 from domain.commands import Command
 from domain.events import Event, Who
@@ -136,7 +137,7 @@ async def mark_failed(connection: AsyncConnection, event_id: UUID, error: str, r
 async def parked(engine: AsyncEngine, store_id: str) -> list[Parked]:
     """Return the events of a store that were given up, oldest first."""
     query = select(events).where(events.c.store_id == store_id, events.c.state == "parked").order_by(events.c.id)
-    async with engine.connect() as connection:
+    async with as_store(engine, store_id) as connection:
         rows = (await connection.execute(query)).all()
     return [Parked.model_validate(row, from_attributes=True) for row in rows]
 
@@ -152,7 +153,7 @@ async def retry(engine: AsyncEngine, store_id: str, event_id: UUID | None = None
         query = query.where(events.c.id == event_id)
     # An event that was applied before it was parked owes only its commands.
     state = case((events.c.commands.is_(None), "pending"), else_="applied")
-    async with engine.begin() as connection:
+    async with as_store(engine, store_id) as connection:
         result = await connection.execute(query.values(state=state, attempts=0, retry_at=None).returning(events.c.id))
         count = len(result.all())
         await connection.execute(text("select pg_notify(:channel, '')"), {"channel": CHANNEL})

@@ -1,13 +1,15 @@
 """Questions about what was stored: recommendations, a customer's journeys, the depth of the queue."""
 
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from adapters.postgres.tenancy import across_stores, as_store
 from domain.errors import NotFound, Unavailable
 from domain.values import Value
 
@@ -152,11 +154,11 @@ async def recommendations(engine: AsyncEngine, store_id: str, name: str) -> tupl
     Raises:
         Unavailable: The database cannot be read now.
     """
-    found = await _rows(engine, _CATEGORY, {"store_id": store_id, **_identity(name)})
+    found = await _rows(as_store(engine, store_id), _CATEGORY, {"store_id": store_id, **_identity(name)})
     if not found:
         return None, []
     category = found[0].category
-    products = await _rows(engine, _BEST_SELLERS, {"store_id": store_id, "category": category})
+    products = await _rows(as_store(engine, store_id), _BEST_SELLERS, {"store_id": store_id, "category": category})
     return category, [BestSeller.model_validate(row, from_attributes=True) for row in products]
 
 
@@ -173,12 +175,12 @@ async def journeys_of(engine: AsyncEngine, store_id: str, name: str) -> tuple[UU
         Unavailable: The database cannot be read now.
     """
     who = {"store_id": store_id, **_identity(name)}
-    customer = await _rows(engine, _IS, who)
+    customer = await _rows(as_store(engine, store_id), _IS, who)
     if not customer:
         raise NotFound("there is no such customer")
-    runs = await _rows(engine, _RUNS, who)
+    runs = await _rows(as_store(engine, store_id), _RUNS, who)
     sent: dict[UUID, list[Sent]] = {run.run_id: [] for run in runs}
-    for row in await _rows(engine, _MESSAGES, {"store_id": store_id, "runs": list(sent)}):
+    for row in await _rows(as_store(engine, store_id), _MESSAGES, {"store_id": store_id, "runs": list(sent)}):
         sent[row.run_id].append(Sent.model_validate(row, from_attributes=True))
     passages = [
         Passage(
@@ -197,7 +199,7 @@ async def queue_depth(engine: AsyncEngine, now: datetime) -> Depth:
     Raises:
         Unavailable: The database cannot be read now.
     """
-    row = (await _rows(engine, _DEPTH, {}))[0]
+    row = (await _rows(across_stores(engine), _DEPTH, {}))[0]
     age = None if row.oldest is None else max(now - row.oldest, timedelta())
     return Depth(pending=row.pending, applied=row.applied, parked=row.parked, oldest_age=age)
 
@@ -208,7 +210,7 @@ async def alive(engine: AsyncEngine) -> None:
     Raises:
         Unavailable: There is none.
     """
-    await _rows(engine, text("select 1"), {})
+    await _rows(engine.connect(), text("select 1"), {})
 
 
 def _identity(name: str) -> dict[str, Any]:
@@ -219,9 +221,11 @@ def _identity(name: str) -> dict[str, Any]:
         return {"name": name, "own": None}
 
 
-async def _rows(engine: AsyncEngine, query: Any, parameters: dict[str, Any]) -> list[Any]:
+async def _rows(
+    opening: AbstractAsyncContextManager[AsyncConnection], query: Any, parameters: dict[str, Any]
+) -> list[Any]:
     try:
-        async with engine.connect() as connection:
+        async with opening as connection:
             return list((await connection.execute(query, parameters)).all())
     except (SQLAlchemyError, OSError) as problem:
         raise Unavailable("the database cannot be read now") from problem

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from adapters.postgres import runs as run_rows
 from adapters.postgres.progress import PlansOfRuns, Progress
 from adapters.postgres.tables import events, messages, pauses, runs
+from adapters.postgres.tenancy import as_store
 from domain.operations import OnResume
 from domain.plans import validated
 from domain.rollouts import Answer, Order, ReplanOrder, Target
@@ -30,12 +31,12 @@ class PostgresReplans:
             .order_by(runs.c.run_id)
             .limit(limit)
         )
-        async with self._engine.connect() as connection:
+        async with as_store(self._engine, order.store_id) as connection:
             return [Target.model_validate(row, from_attributes=True) for row in (await connection.execute(query)).all()]
 
     async def settle(self, order: ReplanOrder, run: Target, answer: Answer, now: datetime) -> Answer:
         mine = and_(runs.c.store_id == order.store_id, runs.c.run_id == run.run_id)
-        async with self._engine.begin() as connection:
+        async with as_store(self._engine, order.store_id) as connection:
             row = (await connection.execute(select(runs).where(mine).with_for_update())).one()
             if row.ended_at is not None:
                 return Answer(result="ended")
@@ -86,14 +87,14 @@ async def left(engine: AsyncEngine, order: Order) -> int:
     if not isinstance(order, ReplanOrder):
         return 0
     query = select(func.count()).select_from(runs)
-    async with engine.connect() as connection:
+    async with as_store(engine, order.store_id) as connection:
         return await connection.scalar(query.where(_behind(order))) or 0
 
 
 async def spread_what_is_due(engine: AsyncEngine, store_id: str, journey: str, over: timedelta, now: datetime) -> None:
     """Spread whatever is due by now over some time: a pause of no length."""
     row = {"store_id": store_id, "pause_id": uuid4(), "journey": journey, "since": now, "until": now}
-    async with engine.begin() as connection:
+    async with as_store(engine, store_id) as connection:
         spread = row | {"policy": OnResume.SPREAD, "over_s": int(over.total_seconds())}
         await connection.execute(insert(pauses).values(spread))
 

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
 from adapters.postgres.tables import keys, stores
+from adapters.postgres.tenancy import across_stores, as_store
 from domain.errors import InvalidInput, NotAuthorised, NotFound, Unavailable
 from domain.message import StoreCard
 from domain.ports import Clock
@@ -62,7 +63,7 @@ class KeyStore:
             InvalidInput: There is a store with this id.
         """
         row = {**card.model_dump(), "timezone": timezone, "created_at": self._clock()}
-        async with self._engine.begin() as connection:
+        async with as_store(self._engine, card.store_id) as connection:
             if await connection.scalar(select(stores.c.store_id).where(stores.c.store_id == card.store_id)):
                 raise InvalidInput("store_id", "there is a store with this id")
             await connection.execute(insert(stores).values(row))
@@ -81,7 +82,7 @@ class KeyStore:
             "hash": _hash(new.secret),
             "created_at": self._clock(),
         }
-        async with self._engine.begin() as connection:
+        async with as_store(self._engine, store_id) as connection:
             if not await connection.scalar(select(stores.c.store_id).where(stores.c.store_id == store_id)):
                 raise NotFound(f"there is no store {store_id!r}")
             await connection.execute(insert(keys).values(row))
@@ -104,7 +105,7 @@ class KeyStore:
             .where(keys.c.hash == digest, keys.c.revoked_at.is_(None))
         )
         try:
-            async with self._engine.connect() as connection:
+            async with across_stores(self._engine) as connection:
                 row = (await connection.execute(query)).one_or_none()
         except (SQLAlchemyError, OSError) as problem:
             raise Unavailable("the key could not be checked now; send this again") from problem
@@ -129,7 +130,7 @@ class KeyStore:
             .values(revoked_at=self._clock())
             .returning(keys.c.hash)
         )
-        async with self._engine.begin() as connection:
+        async with as_store(self._engine, store_id) as connection:
             digest = await connection.scalar(query)
         if digest is None:
             raise NotFound("the store has no such key")

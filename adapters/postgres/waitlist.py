@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from adapters.postgres import pauses
 from adapters.postgres import runs as run_rows
 from adapters.postgres.tables import orders, products, runs, waitlist
+from adapters.postgres.tenancy import as_store
 from domain.facts import ProductWithdrawn, StockReleased
 from domain.ports import Wave
 from domain.runs import Outcome
@@ -135,7 +136,7 @@ class PostgresWaitlist:
 
     async def next_wave(self, store_id: str, product_id: str, ratio: float, now: datetime) -> Wave:
         about = _about(store_id, product_id)
-        async with self._engine.begin() as connection:
+        async with as_store(self._engine, store_id) as connection:
             if await pauses.open_since(connection, store_id, "back-in-stock") is not None:
                 # Stock would be promised to everyone before anybody is told. The resume begins the waves again.
                 return Wave(workflow_ids=(), waiting=await waiting(connection, store_id, product_id))
@@ -191,7 +192,7 @@ class PostgresWaitlist:
         return found, len(left)
 
     async def wave_told(self, store_id: str, product_id: str, workflow_ids: Sequence[str], now: datetime) -> None:
-        async with self._engine.begin() as connection:
+        async with as_store(self._engine, store_id) as connection:
             told = select(runs.c.run_id, runs.c.customer_id).where(
                 runs.c.store_id == store_id, runs.c.workflow_id.in_(workflow_ids), runs.c.ended_at.is_(None)
             )

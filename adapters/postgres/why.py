@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from adapters.postgres import pauses
 from adapters.postgres.progress import PlansOfRuns, Progress
 from adapters.postgres.tables import audit, decisions, events, messages, runs
+from adapters.postgres.tenancy import as_store
 from domain.errors import NotFound, Unavailable
 from domain.schedule import next_step
 from domain.values import Value
@@ -151,7 +152,7 @@ async def find(engine: AsyncEngine, store_id: str, name: str) -> Row[Any]:
         NotFound: The store has no such run.
         Unavailable: The database cannot be read now.
     """
-    async with _reading(engine) as connection:
+    async with _reading(engine, store_id) as connection:
         return await _found(connection, store_id, name)
 
 
@@ -162,7 +163,7 @@ async def why(engine: AsyncEngine, store_id: str, name: str) -> Why:
         NotFound: The store has no such run.
         Unavailable: The database cannot be read now.
     """
-    async with _reading(engine) as connection:
+    async with _reading(engine, store_id) as connection:
         run = await _found(connection, store_id, name)
         mine = {"store_id": store_id, "run_id": run.run_id}
         decided = select(decisions).filter_by(**mine).order_by(decisions.c.decided_at, decisions.c.decision_id)
@@ -189,7 +190,7 @@ async def state(engine: AsyncEngine, store_id: str, run_id: UUID) -> str:
         Unavailable: The database cannot be read now.
     """
     query = select(messages.c.step, messages.c.state, messages.c.claimed_at, messages.c.retry_at)
-    async with _reading(engine) as connection:
+    async with _reading(engine, store_id) as connection:
         rows = await connection.execute(query.filter_by(store_id=store_id, run_id=run_id).order_by(messages.c.step))
         return repr([tuple(map(str, row)) for row in rows])
 
@@ -201,7 +202,7 @@ async def recent(engine: AsyncEngine, store_id: str, journey: str) -> tuple[Run,
         Unavailable: The database cannot be read now.
     """
     query = select(runs).filter_by(store_id=store_id, journey=journey).order_by(runs.c.begun_at.desc())
-    async with _reading(engine) as connection:
+    async with _reading(engine, store_id) as connection:
         return _as(Run, (await connection.execute(query.limit(_RECENT))).all())
 
 
@@ -254,10 +255,11 @@ def _as(kind: type[ValueT], rows: Sequence[Row[Any]]) -> tuple[ValueT, ...]:
 
 
 @contextlib.asynccontextmanager
-async def _reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+async def _reading(engine: AsyncEngine, store_id: str) -> AsyncIterator[AsyncConnection]:
     """Read everything as of one moment: a run goes on while we look."""
+    at_one_moment = engine.execution_options(isolation_level="REPEATABLE READ")
     try:
-        async with engine.connect() as connection:
-            yield await connection.execution_options(isolation_level="REPEATABLE READ")
+        async with as_store(at_one_moment, store_id) as connection:
+            yield connection
     except (SQLAlchemyError, OSError) as problem:
         raise Unavailable("the database cannot be read now") from problem

@@ -10,6 +10,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.postgres import audit, privacy, reports
 from adapters.postgres.identities import new_id
+from adapters.postgres.tenancy import as_store
 from domain.errors import Unavailable
 from domain.operations import Operator
 from domain.ports import Clock
@@ -50,7 +51,7 @@ class Erasure:
         customer_id, _ = await reports.journeys_of(self._engine, store_id, name)
         now = self._clock()
         try:
-            async with self._engine.begin() as connection:
+            async with as_store(self._engine, store_id) as connection:
                 erased = await privacy.erase(connection, store_id, customer_id, now)
                 receipt = Receipt(
                     store_id=store_id, customer_id=customer_id, erased_at=now, by=by, rows=erased.rows,

@@ -19,6 +19,7 @@ from typing import Any
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from adapters.postgres.tenancy import take_role
 from adapters.settings import Settings
 from cli.backtest.replay import Replay
 from cli.backtest.report import Tally, tally
@@ -70,6 +71,7 @@ async def play(spec: Spec) -> Performed:
     # The database is nobody else's and never goes away: connections need not be tried before each use, but waited for.
     url = Settings(database_url=spec.database_url).sqlalchemy_url
     engine = create_async_engine(url, pool_size=_CONNECTIONS, max_overflow=0, pool_timeout=_PATIENCE_S)
+    take_role(engine)
     performed = Performed()
     async with time_skipping_server() as env:
         replay = Replay(engine, env, calls, spec.end)

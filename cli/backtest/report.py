@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.postgres.tables import messages, runs
+from adapters.postgres.tenancy import as_store
 from cli.backtest.recording import STORE
 from domain.delivery import Result
 from domain.plans import Plan
@@ -150,7 +151,7 @@ async def tally(
     withheld: Counter[str] = Counter()
     received: dict[int, list[tuple[str, str]]] = {}
     triggers = 0
-    async with engine.connect() as connection:
+    async with as_store(engine, STORE) as connection:
         for outcome, count in (await connection.execute(by_outcome)).all():
             exits[outcome] = count
         for row in (await connection.execute(asked)).all():

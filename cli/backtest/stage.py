@@ -26,6 +26,7 @@ from activities.heartbeats import heartbeats
 from activities.stock import ReleaseWave, WaveRequest, WaveResult
 from adapters.postgres.ledger import PostgresLedger
 from adapters.postgres.tables import identities
+from adapters.postgres.tenancy import as_store
 from adapters.postgres.waitlist import PostgresWaitlist
 from adapters.temporal.engine import Engine
 from cli.backtest.agenda import Agenda
@@ -186,7 +187,7 @@ class Carrying:
         mine = select(identities.c.kind, identities.c.value).where(
             identities.c.store_id == STORE, identities.c.customer_id == run.customer_id
         )
-        async with self._engine.connect() as connection:
+        async with as_store(self._engine, STORE) as connection:
             rows = (await connection.execute(mine)).all()
         return next((self._known[row.kind, row.value] for row in rows if (row.kind, row.value) in self._known), NOBODY)
 

@@ -10,6 +10,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 
 from adapters.postgres import plans
 from adapters.postgres.engine import create_engine
+from adapters.postgres.tenancy import as_store
 from adapters.settings import Settings
 from cli.backtest.recording import Needs
 from cli.stack import local
@@ -83,7 +84,7 @@ def _default(journey: str, source: str) -> Terms:
 async def _stored(url: str, store_id: str) -> dict[str, PinnedPlan]:
     engine = create_engine(Settings(database_url=url).sqlalchemy_url, pool_size=1)
     try:
-        async with engine.connect() as connection:
+        async with as_store(engine, store_id) as connection:
             return await plans.current(connection, store_id)
     finally:
         await engine.dispose()

@@ -11,6 +11,7 @@ from sqlalchemy import Table as DbTable
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.postgres.tables import events, messages, products, runs, waitlist
+from adapters.postgres.tenancy import as_store
 from cli.demo.shop import address
 from domain.delivery import Result
 from domain.plans import PLANS
@@ -74,7 +75,7 @@ async def read(engine: AsyncEngine, store_id: str) -> Report:
         runs.c.store_id == store_id, runs.c.journey == "back-in-stock", runs.c.ended_at.is_(None), out_of_stock
     )
     in_one_snapshot = engine.execution_options(isolation_level="REPEATABLE READ")
-    async with in_one_snapshot.connect() as connection:
+    async with as_store(in_one_snapshot, store_id) as connection:
         state = events.c.state
         counted = select(state, func.count().label("n")).where(events.c.store_id == store_id).group_by(state)
         return Report(
@@ -124,7 +125,7 @@ async def after_purchase(engine: AsyncEngine, store_id: str, acknowledged: Mappi
         .where(messages.c.state.in_(_LEFT_US))
     )
     orders: dict[str, list[tuple[datetime, datetime, str]]] = {}
-    async with engine.connect() as connection:
+    async with as_store(engine, store_id) as connection:
         for order in await connection.execute(bought):
             if order.message_id in acknowledged:
                 known = (acknowledged[order.message_id], order.at, order.order_id)

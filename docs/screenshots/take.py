@@ -23,6 +23,7 @@ from temporalio.client import Client
 from adapters.postgres import plans
 from adapters.postgres.engine import create_engine
 from adapters.postgres.tables import runs, stores
+from adapters.postgres.tenancy import as_store
 from adapters.settings import Settings
 from adapters.temporal.plugin import journeys_plugin
 from cli.stack.keys import DEMO_STORE
@@ -70,7 +71,7 @@ class Shop:
         """Settle the time zone, and a plan whose carts are cold after two seconds."""
         self.temporal = await Client.connect(self.info.temporal_address, plugins=[journeys_plugin()])
         now = datetime.now(UTC)  # noqa: TID251 - this is a composition root
-        async with self.engine.begin() as connection:
+        async with as_store(self.engine, STORE) as connection:
             await connection.execute(update(stores).where(stores.c.store_id == STORE).values(timezone="Europe/Berlin"))
         steps = [step.model_dump(mode="json") for step in CartRecoveryPlan().steps]
         for quiet in ("PT45M", "PT30M", "PT2S"):
@@ -90,7 +91,7 @@ class Shop:
         await self.track("ben", "Order Completed", order_id="1001", total=97.9, products=CART)
         await self.track("cleo", "Cart Cleared")
         query = select(runs.c.workflow_id).where(runs.c.journey == "cart-recovery").order_by(runs.c.since)
-        async with self.engine.connect() as connection:
+        async with as_store(self.engine, STORE) as connection:
             ada, _, _, dan, _ = (await connection.execute(query)).scalars()
         jo = {"by": "marketing:jo"}
         await self.temporal.get_workflow_handle(dan).execute_update("leave", jo | {"because": "asked by phone"})

@@ -29,6 +29,7 @@ from domain.events import Event, Who
 from domain.message import Letter, Material, Rendered
 from domain.plans import Step
 from domain.tokens import Signer
+from testing.inspection import as_owner
 from tests.conftest import Shop, SteppedClock
 
 
@@ -72,7 +73,7 @@ def told(clock: SteppedClock, name: str | None, **body: Any) -> Event:
 @pytest.fixture
 async def slot(engine: AsyncEngine, store: Shop, clock: SteppedClock) -> Slot:
     """A reminder to Ada, who may be written to."""
-    async with engine.begin() as connection:
+    async with as_owner(engine) as connection:
         await route(
             connection, told(clock, None, email="ada@example.com", marketing_consent=True), clock(), {}, Counter()
         )
@@ -96,7 +97,7 @@ def perform(engine: AsyncEngine, clock: SteppedClock, renderer: TemplateRenderer
 
 
 async def state(engine: AsyncEngine) -> str:
-    async with engine.connect() as connection:
+    async with as_owner(engine) as connection:
         return str((await connection.execute(select(messages.c.state))).scalar_one())
 
 
@@ -128,7 +129,7 @@ async def test_a_refused_recipient_is_a_bounce_and_hears_nothing_more(engine: As
     delivery = await perform(Provider(RecipientRejected(550, "no such user ada@example.com")))
     assert (delivery.result, delivery.because) == (Result.BOUNCED, "the provider refused the recipient: 550")
     assert await state(engine) == "bounced"
-    async with engine.connect() as connection:
+    async with as_owner(engine) as connection:
         row = (await connection.execute(select(suppressions))).one()
     assert (row.address, row.reason) == ("ada@example.com", "bounced")
 
@@ -190,7 +191,7 @@ async def test_a_withheld_message_never_reaches_the_provider(
 ) -> None:
     """The decision comes back as it was made."""
     row = {"store_id": "mugs", "channel": "email", "address": "ada@example.com", "reason": "complained"}
-    async with engine.begin() as connection:
+    async with as_owner(engine) as connection:
         await connection.execute(insert(suppressions).values(**row, at=clock()))
     provider = Provider()
     assert (await perform(provider)).result is Result.SUPPRESSED

@@ -16,6 +16,7 @@ from adapters.postgres.ingest import EventStore
 from domain.errors import InvalidEvent, Overloaded, Unavailable
 from domain.events import Event, Who
 from domain.ids import shard
+from testing.inspection import as_owner
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
 
@@ -35,7 +36,7 @@ def event(message_id: str, payload: dict[str, Any] | None = None) -> Event:
 
 
 async def stored(engine) -> list[str]:
-    async with engine.connect() as connection:
+    async with as_owner(engine) as connection:
         return list((await connection.execute(text("select message_id from events order by message_id"))).scalars())
 
 
@@ -66,7 +67,7 @@ async def test_a_commit_is_answered_to_each_request_by_itself(engine):
 async def test_an_event_gets_the_lane_of_its_customer(engine):
     """All events of one identity are in one lane, whoever stored them."""
     await EventStore(engine).accept([event("m-1")])
-    async with engine.connect() as connection:
+    async with as_owner(engine) as connection:
         found = await connection.scalar(text("select shard from events"))
 
     assert found == shard("mugs", "u:u-1")

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.settings import Settings
 from api.app import create_app, system_clock
+from testing.inspection import as_owner
 
 Stored = Callable[[], Awaitable[list[Any]]]
 
@@ -57,7 +58,7 @@ def stored(engine: AsyncEngine) -> Stored:
     """Read the stored events in order of arrival."""
 
     async def read() -> list[Any]:
-        async with engine.connect() as connection:
+        async with as_owner(engine) as connection:
             return list((await connection.execute(text("select * from events order by id"))).all())
 
     return read

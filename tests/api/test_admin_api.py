@@ -8,6 +8,7 @@ from sqlalchemy import insert
 from uuid_utils.compat import uuid7
 
 from adapters.postgres import tables
+from testing.inspection import as_owner
 
 OURS, MERGED = UUID(int=7), UUID(int=8)
 
@@ -19,7 +20,7 @@ async def ann(engine, clock, store) -> None:
     customer = {"store_id": "mugs", "created_at": since}
     run = {"store_id": "mugs", "plan_version": 0, "begun_at": since, "expires_at": since + timedelta(days=9)}
     message = {"store_id": "mugs", "run_id": runs[0], "journey": "welcome", "template": "welcome", "customer_id": OURS}
-    async with engine.begin() as connection:
+    async with as_owner(engine) as connection:
         await connection.execute(
             insert(tables.customers),
             [

@@ -12,6 +12,7 @@ from temporalio.converter import WorkflowSerializationContext
 
 from adapters.master_keys import MasterKeys
 from adapters.postgres.customer_keys import CustomerKeys, Owner, destroy
+from adapters.postgres.tenancy import as_store
 from adapters.settings import Settings
 from adapters.temporal.codec import CustomerCodec
 from api.app import create_app
@@ -80,7 +81,7 @@ async def test_another_stores_payloads_go_back_as_they_came(api, keys, store):
 async def test_an_erased_customers_payloads_go_back_as_they_came(api, keys, store, engine, clock):
     """The page of an erased run still loads, and shows noise."""
     body = await encrypted(keys)
-    async with engine.begin() as connection:
+    async with as_store(engine, "mugs") as connection:
         await destroy(connection, [Owner(store_id="mugs", customer_id=ADA)], clock())
 
     answer = await api.post("/codec/decode", json=body, headers={"Authorization": f"Bearer {store.admin_key}"})

@@ -10,6 +10,7 @@ from sqlalchemy import text
 from adapters.postgres.ingest import EventStore
 from api.envelope import TYPES, Arrival, address, understood
 from domain.errors import InvalidEvent
+from testing.inspection import as_owner
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
 ARRIVAL = Arrival(store_id="mugs", received_at=NOON)
@@ -69,7 +70,7 @@ async def test_whatever_is_understood_can_be_stored(engine, batch):
         except InvalidEvent:
             continue
     new = await EventStore(engine).accept(good)
-    async with engine.connect() as connection:
+    async with as_owner(engine) as connection:
         query = text("select id, payload from events where id = any(:ids)")
         rows = await connection.execute(query, {"ids": [event.id for event in good]})
         payloads = {row.id: row.payload for row in rows}

@@ -11,6 +11,7 @@ from adapters.settings import Settings
 from api.app import create_app
 from api.health import Temporal
 from domain.errors import ConfigurationError, Unavailable
+from testing.inspection import as_owner
 
 
 async def test_all_parts_answer(anyone):
@@ -25,7 +26,7 @@ async def test_the_queue_tells_what_waits_and_how_long(client, engine, clock):
     empty = (await client.get("/api/health/queue")).json()
     for n in range(4):
         await client.post("/v1/track", json={"event": "X", "userId": "u", "messageId": f"m-{n}"})
-    async with engine.begin() as connection:
+    async with as_owner(engine) as connection:
         for number, state in enumerate(["parked", "applied", "routed"]):
             change = text("update events set state = :state where message_id = :message_id")
             await connection.execute(change, {"state": state, "message_id": f"m-{number}"})

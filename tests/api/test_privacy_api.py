@@ -19,6 +19,7 @@ from api.app import create_app
 from domain.errors import InvalidInput, NotFound
 from domain.events import Event, Who
 from domain.receipts import Notary
+from testing.inspection import as_owner
 from worker.router import Router
 
 SECRET = "a-secret-for-tests-only"
@@ -77,7 +78,7 @@ async def test_an_erasure_is_answered_by_a_receipt_and_put_on_record(api, ada, e
 
     assert answer.status_code == 200
     receipt = Notary([SECRET]).verified(answer.text)
-    async with engine.connect() as connection:
+    async with as_owner(engine) as connection:
         [entry] = (await connection.execute(audit.select())).all()
     assert (entry.action, entry.subject, entry.by) == ("erase", f"customer:{receipt.customer_id}", receipt.by)
     assert "ada" not in f"{answer.text} {entry}"
@@ -104,14 +105,14 @@ async def test_while_temporal_is_down_nothing_is_erased(api, ada, engine, clock,
         "journey": "welcome", "customer_id": customer_id, "plan_version": 0, "since": clock(), "begun_at": clock(),
         "expires_at": clock() + timedelta(days=1),
     }  # fmt: skip
-    async with engine.begin() as connection:
+    async with as_owner(engine) as connection:
         await connection.execute(insert(runs).values(row))
 
     answer = await api.delete(f"/api/v1/customers/{ada}")
 
     assert answer.status_code == 503
     assert (await api.get(f"/api/v1/customers/{ada}/export")).status_code == 200
-    async with engine.connect() as connection:
+    async with as_owner(engine) as connection:
         assert (await connection.execute(audit.select())).all() == []
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import insert
 from uuid_utils.compat import uuid7
 
 from adapters.postgres import tables
+from testing.inspection import as_owner
 
 VIEW = {
     "product_id": "prod_001",
@@ -176,7 +177,7 @@ async def test_recommendations_are_the_best_sellers_of_the_favourite_category(cl
         }
         for n, product in enumerate(seen)
     ]
-    async with engine.begin() as connection:
+    async with as_owner(engine) as connection:
         row = {"store_id": "mugs", "customer_id": customer, "created_at": clock()}
         await connection.execute(insert(tables.customers), row)
         identity = {"store_id": "mugs", "kind": "user", "value": "u/1", "customer_id": customer}

@@ -26,6 +26,7 @@ from adapters.postgres.provider_secrets import ProviderSecrets
 from adapters.postgres.tables import customers, messages
 from adapters.providers.sns import SnsVerifier
 from domain.errors import Unavailable
+from testing.inspection import as_owner
 from tests.conftest import Shop, SteppedClock
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "webhooks"
@@ -46,7 +47,7 @@ async def message_id(engine: AsyncEngine, store: Shop, clock: SteppedClock) -> U
         "journey": "cart-recovery", "step": "reminder-1", "template": "cart-reminder", "transactional": False,
         "state": "sent", "address": "ada@example.com", "claimed_at": clock(),
     }  # fmt: skip
-    async with engine.begin() as connection:
+    async with as_owner(engine) as connection:
         await connection.execute(insert(customers).values(person))
         await connection.execute(insert(messages).values(row))
     return message_id
@@ -134,7 +135,7 @@ class TestMailgun:
         """Signed here with a key of our own; Alice is a customer who was never written to."""
         await secret("mailgun", "mailgun-key")
         person = {"store_id": "mugs", "customer_id": uuid4(), "email": "alice@example.com", "created_at": clock()}
-        async with engine.begin() as connection:
+        async with as_owner(engine) as connection:
             await connection.execute(insert(customers).values(person))
         told = json.loads((DATA / f"mailgun_{name}.json").read_bytes())["event-data"]
         answer = await anyone.post("/webhooks/mailgun/mugs", json=self.body(told, clock()))

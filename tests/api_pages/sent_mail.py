@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from adapters.postgres.tables import customers, events, messages, stores
 from domain.events import Event, Who
 from domain.tokens import Purpose, Signer
+from testing.inspection import as_owner
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
 ADDRESS = "jane.doe@example.com"
@@ -33,7 +34,7 @@ class Mail:
     async def events(self) -> list[Event]:
         """Read what was stored for this shop, oldest first."""
         query = select(events).where(events.c.store_id == self.store_id).order_by(events.c.id)
-        async with self.engine.connect() as connection:
+        async with as_owner(self.engine) as connection:
             rows = (await connection.execute(query)).mappings().all()
         who = ("user_id", "anonymous_id", "email", "customer_id")
         return [Event.model_validate({**row, "who": Who(**{k: row[k] for k in who})}) for row in rows]
@@ -48,7 +49,7 @@ async def seed(engine: AsyncEngine, store_name: str = "Blue Teapot", urls: tuple
     mail = Mail(engine, Signer(["a secret of the tests"]), f"shop-{uuid4().hex[:12]}", uuid4(), uuid4())
     store = {"name": store_name, "url": "https://shop.example", "sender_email": "hi@shop.example", "sender_name": "B"}
     sent = {"journey": "cart-recovery", "step": "reminder-1", "template": "cart-reminder", "state": "sent"}
-    async with engine.begin() as connection:
+    async with as_owner(engine) as connection:
         await connection.execute(insert(stores).values(store_id=mail.store_id, created_at=NOON, **store))
         customer = {"store_id": mail.store_id, "customer_id": mail.customer_id}
         await connection.execute(insert(customers).values(**customer, email=ADDRESS, created_at=NOON))

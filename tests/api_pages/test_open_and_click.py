@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from api import pages
 from api.services import Services
 from domain.tokens import Purpose, Signer
+from testing.inspection import as_owner
 from tests.api_pages.conftest import Browser
 from tests.api_pages.sent_mail import ADDRESS, NOON, URLS, Mail, seed
 from tests.conftest import SteppedClock
@@ -123,7 +124,7 @@ async def test_a_slow_event_store_does_not_hold_a_click_up(
 ) -> None:
     """A reader waits a moment for the recording, not for as long as a locked table takes; the click is kept."""
     monkeypatch.setattr(pages, "_PATIENCE", 0.1)
-    async with asyncio.timeout(5), engine.begin() as connection:
+    async with asyncio.timeout(5), as_owner(engine) as connection:
         await connection.execute(text("lock table events in exclusive mode"))
         answer = await client.get("/track/email-click", params={"token": mail.token(Purpose.CLICK)})
 

@@ -14,6 +14,7 @@ from api.html import TOPICS
 from api.services import Services
 from domain.facts import Topic
 from domain.tokens import Purpose
+from testing.inspection import as_owner
 from tests.api_pages.conftest import Browser
 from tests.api_pages.markup import Markup
 from tests.api_pages.sent_mail import ADDRESS, NOON, Mail
@@ -30,7 +31,7 @@ async def _consent(engine: AsyncEngine, mail: Mail, topics: Sequence[Topic], *, 
         {**same, "consent_id": uuid4(), "topic": topic, "granted": granted, "at": at, "recorded_at": at}
         for topic in topics
     ]
-    async with engine.begin() as connection:
+    async with as_owner(engine) as connection:
         await connection.execute(insert(consents), rows)
 
 
@@ -68,7 +69,7 @@ async def test_an_unsubscribed_address_gets_nothing(
 ) -> None:
     """Unsubscribed is shown as nothing ticked; a bounce is about the address and not about the choice."""
     await _consent(engine, mail, [Topic.MARKETING], granted=True)
-    async with engine.begin() as connection:
+    async with as_owner(engine) as connection:
         row = {"store_id": mail.store_id, "channel": "email", "address": ADDRESS, "reason": reason, "at": NOON}
         await connection.execute(insert(suppressions).values(row))
 
@@ -78,7 +79,7 @@ async def test_an_unsubscribed_address_gets_nothing(
 async def test_another_shop_does_not_matter(client: AsyncClient, mail: Mail, engine: AsyncEngine) -> None:
     """G7: what the same address did in another shop changes nothing here."""
     await _consent(engine, mail, [Topic.MARKETING], granted=True)
-    async with engine.begin() as connection:
+    async with as_owner(engine) as connection:
         elsewhere = {"store_id": f"other-{mail.store_id}", "channel": "email", "address": ADDRESS}
         await connection.execute(insert(suppressions).values(**elsewhere, reason="unsubscribed", at=NOON))
 

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from adapters.postgres.tables import customers
 from api.services import Services
 from domain.tokens import Purpose, Signer
+from testing.inspection import as_owner
 from tests.api_pages.conftest import Browser
 from tests.api_pages.markup import Markup
 from tests.api_pages.sent_mail import ADDRESS, NOON, Mail
@@ -108,7 +109,7 @@ async def test_an_unsubscribe_after_a_change_of_mind_counts(
 
 async def test_it_is_never_claimed_before_the_commit(client: AsyncClient, mail: Mail, engine: AsyncEngine) -> None:
     """While the event cannot be committed there is no answer; afterwards there is one."""
-    async with engine.begin() as connection:
+    async with as_owner(engine) as connection:
         await connection.execute(text("lock table events in exclusive mode"))
         asked = asyncio.create_task(client.post(_link(mail)))
         _, waiting = await asyncio.wait({asked}, timeout=0.3)
@@ -149,7 +150,7 @@ async def test_only_a_token_for_unsubscribing_unsubscribes(client: AsyncClient, 
 async def test_the_customer_of_today_is_unsubscribed(client: AsyncClient, mail: Mail, engine: AsyncEngine) -> None:
     """A customer who was joined with another since the mail was sent is unsubscribed as the one who remains."""
     survivor = uuid4()
-    async with engine.begin() as connection:
+    async with as_owner(engine) as connection:
         row = {"store_id": mail.store_id, "customer_id": survivor, "email": ADDRESS, "created_at": NOON}
         await connection.execute(insert(customers).values(row))
         here = customers.c.store_id == mail.store_id

@@ -7,6 +7,7 @@ import pytest
 from httpx import AsyncClient
 
 from adapters.postgres.routing import route
+from adapters.postgres.tenancy import as_store
 from domain.decoding import facts
 from domain.facts import ConsentChanged, LinkClicked, MessageOpened, Topic, Unsubscribed
 from domain.tokens import Purpose
@@ -62,7 +63,7 @@ async def test_what_is_chosen_holds_until_something_else_is(
     for path, chosen in ((preferences, first), (unsubscribe, set()), (preferences, second), (unsubscribe, set())):
         clock.advance(timedelta(seconds=1))
         await client.post(path, data=dict.fromkeys(chosen, "yes"))
-        async with mail.engine.begin() as connection:
+        async with as_store(mail.engine, mail.store_id) as connection:
             await route(connection, (await mail.events())[-1], clock(), {}, Counter())
         shown.append(Markup((await client.get(preferences)).text).ticked)
 

@@ -18,6 +18,7 @@ from cli.backtest.script import Script, played, written
 from cli.backtest.terms import first_slot_only, needs
 from domain.plans import validated
 from rehearsal.server import time_skipping_server
+from testing.inspection import as_owner
 from tests.backtest.independent import Seen
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -60,7 +61,7 @@ async def rehearse(engine: AsyncEngine) -> Rehearse:
     async def play(
         script: Script, journey: str, settings: dict[str, Any] | None = None, *, triggers_only: bool = False
     ) -> Tally:
-        async with engine.begin() as connection:
+        async with as_owner(engine) as connection:
             await connection.execute(text(_EMPTY))
         plan = validated(journey, settings or {})
         plan = first_slot_only(journey, plan) if triggers_only else plan

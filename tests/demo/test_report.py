@@ -15,6 +15,7 @@ from adapters.postgres.tables import events, messages, products, runs, waitlist
 from cli.demo.report import Report, after_purchase, line, missing, read, summary, table
 from cli.demo.shop import address
 from domain.plans import PLANS
+from testing.inspection import as_owner
 from tests.conftest import Shop, SteppedClock
 
 SECOND = timedelta(seconds=1)
@@ -30,7 +31,7 @@ class Books:
         self.acknowledged: dict[str, datetime] = {}
 
     async def put(self, table: Any, **values: Any) -> None:
-        async with self.engine.begin() as connection:
+        async with as_owner(self.engine) as connection:
             await connection.execute(insert(table).values(store_id=self.store_id, **values))
 
     async def order(self, customer: str, at: float, *, answered: float | None = None, number: str = "1") -> None:

@@ -21,6 +21,7 @@ from api.app import create_app, system_clock
 from domain.delivery import Result
 from domain.plans import validated
 from domain.runs import Outcome
+from testing.inspection import as_owner
 from tests.conftest import Shop
 
 ROOT = Path(__file__).parents[2]
@@ -202,7 +203,7 @@ def server(settings: Settings) -> Iterator[str]:
 
 async def stored(engine: AsyncEngine) -> list[tuple[Any, ...]]:
     """The stored events in order of arrival."""
-    async with engine.connect() as connection:
+    async with as_owner(engine) as connection:
         rows = await connection.execute(text("select user_id, type, name from events order by id"))
         return [tuple(row) for row in rows]
 

@@ -23,6 +23,7 @@ from adapters.settings import Settings
 from adapters.temporal.plugin import journeys_plugin
 from cli.stack.local import Options, Stack
 from domain.plans import validated
+from testing.inspection import as_owner
 
 T = TypeVar("T")
 DEADLINE = 100.0
@@ -101,7 +102,7 @@ class House:
 
     async def rows(self, table: Any) -> list[Any]:
         """All rows of a table of this store."""
-        async with self.engine.connect() as connection:
+        async with as_owner(self.engine) as connection:
             return list((await connection.execute(select(table).where(table.c.store_id == self.store_id))).all())
 
     async def until_routed(self) -> None:

@@ -25,6 +25,7 @@ from adapters.temporal.codec import CustomerCodec
 from cli.stack.local import Options, Stack
 from domain.errors import NotFound
 from domain.receipts import Notary
+from testing.inspection import as_owner
 from tests.functional.conftest import House, eventually
 
 MASTER = "a-master-key-of-more-than-32-letters"
@@ -193,7 +194,7 @@ async def decodable(house: House, workflow_id: str) -> list[Any]:
 async def named_in_tables(house: House, words: tuple[str, ...] = SAYS_WHO) -> list[tuple[str, str]]:
     """Search every column of every table."""
     found: list[tuple[str, str]] = []
-    async with house.engine.connect() as connection:
+    async with as_owner(house.engine) as connection:
         for table in metadata.sorted_tables:
             rows = await connection.execute(text(f"select t::text from {table.name} t"))  # noqa: S608
             found += [(table.name, word) for row in rows.scalars() for word in words if word in row]

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from adapters.postgres import sending_rules
 from adapters.postgres.ledger import PostgresLedger
 from adapters.postgres.tables import messages
+from adapters.postgres.tenancy import as_store
 from domain.delivery import Delivery, Result, Slot
 from domain.events import Who
 from domain.facts import Topic
@@ -55,7 +56,7 @@ async def interrupted(ledger: PostgresLedger, slot: Slot) -> UUID:
 
 
 async def resent_from_now_on(mugs: Telling) -> None:
-    async with mugs.engine.begin() as connection:
+    async with as_store(mugs.engine, mugs.store_id) as connection:
         rules = SendingRules(interrupted=Interrupted.RESEND)
         await sending_rules.put(connection, mugs.store_id, rules, "cli:test", NOW)
 

@@ -30,6 +30,7 @@ from adapters.postgres import sending_rules
 from adapters.postgres.identities import new_id
 from adapters.postgres.stores import KeyStore
 from adapters.postgres.tables import customers, messages, runs
+from adapters.postgres.tenancy import as_store
 from adapters.settings import Settings
 from adapters.temporal.plugin import journeys_plugin
 from adapters.temporal.search_attributes import KEYWORDS
@@ -39,6 +40,7 @@ from domain.plans import Step, WelcomePlan
 from domain.runs import Entry, Outcome
 from domain.sending_rules import Interrupted, SendingRules
 from rehearsal.server import quiet_runtime
+from testing.inspection import as_owner
 from tests.conftest import Shop
 from tests.proofs.dying_worker import Line, Wiring, work
 from workflows.welcome import Welcome
@@ -174,14 +176,14 @@ async def eager_store(engine: AsyncEngine, now: datetime) -> None:
         sender_name="Eager",
     )  # fmt: skip
     await KeyStore(engine, lambda: now).create_store(card)
-    async with engine.begin() as connection:
+    async with as_store(engine, "eager") as connection:
         rules = SendingRules(interrupted=Interrupted.RESEND)
         await sending_rules.put(connection, "eager", rules, "cli:test", now)
 
 
 async def written_down(engine: AsyncEngine, cases: list[Case], now: datetime) -> None:
     """Write the customers down, and that their journeys begin."""
-    async with engine.begin() as connection:
+    async with as_owner(engine) as connection:
         for case in cases:
             mine = {"store_id": case.store_id, "customer_id": case.customer_id}
             await connection.execute(insert(customers).values(**mine, email=case.address, created_at=now))
@@ -239,7 +241,7 @@ async def test_a_worker_killed_at_any_line_never_leads_to_two_messages(
             outcomes = [await handle.result() for handle in handles]
 
     assert outcomes == [Outcome.COMPLETED] * len(cases)
-    async with engine.connect() as connection:
+    async with as_owner(engine) as connection:
         rows = (await connection.execute(select(messages.c.run_id, messages.c.state))).all()
     states = {row.run_id: row.state for row in rows}
     found = {c.queue: Expected(states[c.run_id], len(deadly.message_ids(c.address))) for c in cases}

@@ -31,6 +31,7 @@ from domain.delivery import Slot
 from domain.errors import EventsPending
 from domain.events import Event, Who
 from domain.plans import Step
+from testing.inspection import as_owner
 from tests.conftest import Shop, SteppedClock
 from worker.router import Router
 
@@ -170,7 +171,7 @@ async def on_the_grid(engine: AsyncEngine, course: Course, count: int) -> list[R
         }
         for r in races
     ]  # fmt: skip
-    async with engine.begin() as connection:
+    async with as_owner(engine) as connection:
         await connection.execute(insert(customers), people)
         await connection.execute(insert(identities), names)
         await connection.execute(insert(runs), under_way)

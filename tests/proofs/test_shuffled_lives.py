@@ -23,6 +23,7 @@ from adapters.postgres.ledger import PostgresLedger
 from adapters.postgres.routing import route
 from adapters.postgres.stores import KeyStore
 from adapters.postgres.tables import runs
+from adapters.postgres.tenancy import as_store
 from domain.delivery import CartQuiet, Condition, OrderStands, Result, Slot
 from domain.events import Event, Who
 from domain.message import StoreCard
@@ -98,7 +99,7 @@ async def messages_of(engine: AsyncEngine, arrivals: list[tuple[float, Event]]) 
     teller = Telling(engine, f"life-{next(_numbers)}-{uuid4().hex[:6]}")
     card = {"name": "L", "url": "https://l.test", "currency": "EUR", "sender_email": "l@l.test", "sender_name": "L"}
     await KeyStore(engine, lambda: START).create_store(StoreCard(store_id=teller.store_id, **card))
-    async with engine.begin() as connection:
+    async with as_store(engine, teller.store_id) as connection:
         for seconds, event in sorted(arrivals, key=lambda arrival: arrival[0]):
             mine = event.model_copy(update={"store_id": teller.store_id})
             await route(connection, mine, START + timedelta(seconds=seconds), {}, Counter())

@@ -18,11 +18,13 @@ from adapters.postgres.engine import create_engine
 from adapters.postgres.identities import new_id
 from adapters.postgres.ingest import EventStore
 from adapters.postgres.tables import carts, events, orders
+from adapters.postgres.tenancy import as_store
 from adapters.settings import Settings
 from domain import ids
 from domain.commands import Command, RestartRun, StartRun
 from domain.errors import Unavailable
 from domain.events import Event, Who
+from testing.inspection import as_owner
 from tests.conftest import Shop, SteppedClock
 from worker import main, router
 from worker.router import Router
@@ -88,7 +90,7 @@ def ordered(clock: SteppedClock, user: str, order_id: str) -> Event:
 
 
 async def states(engine: AsyncEngine) -> dict[str, int]:
-    async with engine.connect() as connection:
+    async with as_owner(engine) as connection:
         query = select(events.c.state, func.count()).group_by(events.c.state)
         return {row.state: row[1] for row in (await connection.execute(query)).all()}
 
@@ -154,7 +156,7 @@ async def test_one_bad_event_in_a_batch_does_not_stop_the_others(
     await Router(engine, temporal, clock).route_everything()
 
     assert await states(engine) == {"routed": 49, "pending": 1}
-    async with engine.connect() as connection:
+    async with as_owner(engine) as connection:
         assert await connection.scalar(select(func.count()).select_from(carts)) == 49
 
 
@@ -182,7 +184,7 @@ async def test_a_poisoned_event_is_retried_then_parked_and_can_be_replayed(
         for attempt, wait in enumerate((timedelta(0), *retries)):
             clock.advance(wait)
             await asyncio.wait_for(router_.route_everything(), 10)
-            async with engine.connect() as connection:
+            async with as_owner(engine) as connection:
                 row = (await connection.execute(select(events).where(events.c.name == "Poison"))).one()
             assert row.attempts == attempt + 1
             assert row.state == ("pending" if attempt < len(retries) else "parked")
@@ -215,7 +217,7 @@ async def test_commands_that_cannot_be_carried_out_park_their_event_only(
     await door.accept([ordered(clock, "ada", "o-1"), ordered(clock, "bob", "o-2")])
     await Router(engine, temporal, clock, retries=()).route_everything()
     assert await states(engine) == {"parked": 1, "routed": 1}
-    async with engine.connect() as connection:
+    async with as_owner(engine) as connection:
         assert await connection.scalar(select(func.count()).select_from(orders)) == 2
     assert temporal.placed() == ["o-2"]
 
@@ -259,7 +261,7 @@ async def test_while_temporal_is_down_state_goes_on_and_commands_wait(
 
     async with running(Router(engine, temporal, clock, retries=())):
         await until(applied)
-        async with engine.connect() as connection:
+        async with as_owner(engine) as connection:
             assert await connection.scalar(select(func.count()).select_from(orders)) == 10
         assert temporal.done == []
         temporal.fails = lambda _: None
@@ -300,7 +302,7 @@ async def test_the_lane_of_a_router_that_lost_its_connection_is_free_at_once(
     await asyncio.wait_for(Router(engine, survivor, clock).route_everything(), 10)
     assert survivor.done == []  # the lane is taken
 
-    async with engine.begin() as connection:
+    async with as_owner(engine) as connection:
         kill = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'doomed'"
         await connection.execute(text(kill))
 
@@ -324,7 +326,7 @@ async def test_two_routers_that_both_read_an_event_apply_it_once(
     await door.accept([event])
 
     async def apply() -> Sequence[Command]:
-        async with engine.begin() as connection:
+        async with as_store(engine, event.store_id) as connection:
             if event.id not in await queue.still_pending(connection, [event.id]):
                 return ()
             commands = await routing.route(connection, event, clock(), {}, Counter())
@@ -355,7 +357,7 @@ async def test_a_notification_wakes_a_router_that_would_not_look(
 
 
 async def _listens(engine: AsyncEngine) -> bool:
-    async with engine.connect() as connection:
+    async with as_owner(engine) as connection:
         query = "select count(*) from pg_stat_activity where query ilike 'listen %' and pid <> pg_backend_pid()"
         return bool(await connection.scalar(text(query)))
 
@@ -372,7 +374,7 @@ async def test_a_router_survives_the_loss_of_every_connection(
     async with running(Router(own, temporal, clock)):
         await door.accept([ordered(clock, "ada", "o-1")])
         await until(lambda: routed(1))
-        async with engine.connect() as connection:
+        async with as_owner(engine) as connection:
             await connection.execute(
                 text("select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()"
                      " and datname = current_database()")

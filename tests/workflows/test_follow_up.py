@@ -15,6 +15,7 @@ from adapters.postgres.reports import journeys_of
 from adapters.postgres.tables import happenings
 from domain.commands import SignalRun, StartRun
 from testing import TimeSkippingShop
+from testing.inspection import as_owner
 from tests.follow_ups import EXAMPLES
 
 MASSAGE = {"service_id": "massage", "service_name": "Stone massage", "price": 65}
@@ -130,7 +131,7 @@ async def test_a_repeated_event_counts_once(shop: TimeSkippingShop) -> None:
     shop.twice = True
     for _ in range(10):
         await shop.page()
-    async with shop.engine.connect() as connection:
+    async with as_owner(shop.engine) as connection:
         assert await connection.scalar(select(func.count()).select_from(happenings)) == 10
     assert started(shop) == []
 

@@ -4,6 +4,7 @@ from sqlalchemy import select
 
 from adapters.postgres.tables import customers, events
 from testing import TimeSkippingShop
+from testing.inspection import as_owner
 
 MUG = {"product_id": "mug", "name": "Blue mug", "price": 12.5, "quantity": 1, "currency": "EUR"}
 
@@ -41,7 +42,7 @@ async def test_a_joined_run_is_found_under_the_id_that_remains(shop: TimeSkippin
     await shop.browse("Product Added", "browser-1", **MUG)
     await shop.identify("ada", "browser-1")
     (row,) = await shop.runs("cart-recovery")
-    async with shop.engine.connect() as connection:
+    async with as_owner(shop.engine) as connection:
         owner = await connection.scalar(select(customers.c.customer_id).where(customers.c.email == "ada@example.com"))
 
     assert row.customer_id == owner
@@ -79,7 +80,7 @@ async def test_two_accounts_on_one_browser_stay_two_people(shop: TimeSkippingSho
     """A shared computer must not merge a family."""
     await shop.identify("ada", "family-pc", email="ada@example.com")
     await shop.identify("bob", "family-pc", email="bob@example.com")
-    async with shop.engine.connect() as connection:
+    async with as_owner(shop.engine) as connection:
         known = (await connection.execute(select(customers.c.email, customers.c.merged_into))).all()
 
     assert sorted(tuple(row) for row in known) == [("ada@example.com", None), ("bob@example.com", None)]
@@ -99,7 +100,7 @@ async def test_every_event_of_a_joined_customer_was_routed(shop: TimeSkippingSho
     """Joining leaves nothing behind in the queue."""
     await shop.browse("Product Added", "browser-1", **MUG)
     await shop.identify("ada", "browser-1", email="ada@example.com")
-    async with shop.engine.connect() as connection:
+    async with as_owner(shop.engine) as connection:
         states = set((await connection.execute(select(events.c.state))).scalars())
 
     assert states == {"routed"}

@@ -16,6 +16,7 @@ from domain.errors import NotFound, OperationRefused
 from domain.message import Letter
 from domain.operations import Leave, SkipWait
 from testing import TimeSkippingShop
+from testing.inspection import as_owner
 
 MUG = {"product_id": "mug", "name": "Blue mug", "price": 12.5, "quantity": 1, "currency": "EUR"}
 BY = "key:1"
@@ -38,7 +39,7 @@ async def run_of(shop: TimeSkippingShop, journey: str) -> str:
 async def noted(shop: TimeSkippingShop) -> list[tuple[str, str, Any]]:
     """The audit log."""
     query = select(audit.c.action, audit.c.by, audit.c.detail).where(audit.c.store_id == shop.store_id)
-    async with shop.engine.connect() as connection:
+    async with as_owner(shop.engine) as connection:
         return [(row.action, row.by, row.detail["detail"]) for row in await connection.execute(query)]
 
 

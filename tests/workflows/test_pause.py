@@ -18,6 +18,7 @@ from adapters.postgres.identities import new_id
 from adapters.postgres.pauses import PostgresPauses
 from adapters.postgres.rollouts import PostgresReplans
 from adapters.postgres.tables import audit, messages
+from adapters.postgres.tenancy import as_store
 from adapters.temporal import rollouts
 from adapters.temporal.rollouts import TemporalRuns
 from domain.errors import OperationRefused
@@ -25,6 +26,7 @@ from domain.events import Event, Who
 from domain.operations import OnResume, Pause
 from domain.rollouts import Tally
 from testing import TimeSkippingShop
+from testing.inspection import as_owner
 
 HOUR = timedelta(hours=1)
 MUG = {"product_id": "mug", "name": "Blue mug", "price": 12.5, "quantity": 1, "currency": "EUR"}
@@ -83,7 +85,7 @@ async def waiting_crowd(shop: TimeSkippingShop, count: int, *, steps: int, group
 
 async def rows(shop: TimeSkippingShop, step: str = "welcome-1") -> list[Any]:
     query = select(messages).where(messages.c.store_id == shop.store_id, messages.c.step == step)
-    async with shop.engine.connect() as connection:
+    async with as_owner(shop.engine) as connection:
         return list((await connection.execute(query)).all())
 
 
@@ -105,7 +107,7 @@ async def none_is(shop: TimeSkippingShop, state: str) -> bool:
 
 
 async def the_pauses(shop: TimeSkippingShop) -> tuple[Pause, ...]:
-    async with shop.engine.connect() as connection:
+    async with as_store(shop.engine, shop.store_id) as connection:
         return await pauses.of_journey(connection, shop.store_id, "welcome")
 
 
@@ -290,7 +292,7 @@ async def test_a_journey_is_paused_once_and_resumed_once(shop: TimeSkippingShop)
         await resume(shop, OnResume.SPREAD)
 
     query = select(audit).where(audit.c.store_id == shop.store_id).order_by(audit.c.at, audit.c.action)
-    async with shop.engine.connect() as connection:
+    async with as_owner(shop.engine) as connection:
         entries = [(row.by, row.action, row.subject, row.detail) for row in (await connection.execute(query)).all()]
     assert entries == [
         ("cli:ops", "pause", "journey:welcome", {}),

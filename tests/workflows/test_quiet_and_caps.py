@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from adapters.postgres import sending_rules
+from adapters.postgres.tenancy import as_store
 from domain.caps import Cap
 from domain.quiet_hours import QuietHours
 from domain.sending_rules import SendingRules
@@ -15,7 +16,7 @@ MUG = {"product_id": "mug", "name": "Blue mug", "price": 12.5, "quantity": 1, "c
 
 async def keeps(shop: TimeSkippingShop, **rules: Any) -> None:
     """Set the store's sending rules."""
-    async with shop.engine.begin() as connection:
+    async with as_store(shop.engine, shop.store_id) as connection:
         await sending_rules.put(connection, shop.store_id, SendingRules(**rules), "cli:ops", shop.now)
 
 

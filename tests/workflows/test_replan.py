@@ -23,6 +23,7 @@ from domain.operations import Replan
 from domain.plans import validated
 from domain.rollouts import ReplanOrder, Tally
 from testing import TimeSkippingShop
+from testing.inspection import as_owner
 from worker.router import Router
 
 HOUR = timedelta(hours=1)
@@ -90,7 +91,7 @@ async def sent(shop: TimeSkippingShop) -> list[tuple[str, str, timedelta]]:
         .where(messages.c.store_id == shop.store_id, messages.c.state == "sent")
         .order_by(messages.c.claimed_at)
     )
-    async with shop.engine.connect() as connection:
+    async with as_owner(shop.engine) as connection:
         found = (await connection.execute(query)).all()
     return [(row.step, row.template, round_to_minutes(row.claimed_at - row.begun_at)) for row in found]
 
@@ -268,7 +269,7 @@ async def test_the_forecast_says_what_then_happens(shop: TimeSkippingShop, mode:
 
     await rolled_out(shop, await order(shop, "welcome", mode, steps=NEW))
     await shop.skip(hours=8)
-    async with shop.engine.connect() as connection:
+    async with as_owner(shop.engine) as connection:
         query = select(messages.c.claimed_at).where(messages.c.store_id == shop.store_id, messages.c.step == "two")
         second = sorted((await connection.execute(query)).scalars())
     assert len(second) == 3

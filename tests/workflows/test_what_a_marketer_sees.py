@@ -26,6 +26,7 @@ from cli.stack.processes import Child
 from cli.stack.temporal import LocalTemporal
 from domain.plans import CartRecoveryPlan, Plan, PostPurchasePlan, WelcomePlan
 from rehearsal.shop import TimeSkippingShop, opened
+from testing.inspection import as_owner
 from workflows import caption
 from workflows.timeline import local
 
@@ -56,7 +57,7 @@ async def dev_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
 async def berlin(dev_server: WorkflowEnvironment, engine: AsyncEngine) -> AsyncIterator[TimeSkippingShop]:
     """A shop whose clocks are those of Berlin, and whose carts are cold at once."""
     async with opened(dev_server, engine) as shop:
-        async with engine.begin() as connection:
+        async with as_owner(engine) as connection:
             await connection.execute(update(stores).where(stores.c.store_id == shop.store_id).values(timezone=BERLIN))
         steps = [step.model_dump(mode="json") for step in CartRecoveryPlan().steps]
         await shop.plan("cart-recovery", quiet="PT0S", steps=steps)

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from adapters.bounces.intake import Intake
 from adapters.postgres.tables import customers, events, messages
 from domain.ids import return_path
+from testing.inspection import as_owner
 from tests.conftest import Shop, SteppedClock
 
 BOUNCE = """\
@@ -51,7 +52,7 @@ async def message_id(engine: AsyncEngine, store: Shop, clock: SteppedClock) -> U
         "journey": "welcome", "step": "welcome-1", "template": "welcome-1", "transactional": False, "state": "sent",
         "address": "ada@example.com", "claimed_at": clock(),
     }  # fmt: skip
-    async with engine.begin() as connection:
+    async with as_owner(engine) as connection:
         await connection.execute(insert(customers).values(person))
         await connection.execute(insert(messages).values(row))
     return message_id
@@ -65,7 +66,7 @@ def delivered(port: int, mail: str, *recipients: str) -> dict[str, tuple[int, by
 
 async def stored(engine: AsyncEngine) -> list[Any]:
     """Read the stored events."""
-    async with engine.connect() as connection:
+    async with as_owner(engine) as connection:
         return list((await connection.execute(select(events.c.store_id, events.c.name))).all())
 
 
@@ -114,14 +115,14 @@ async def test_a_database_that_is_down_asks_for_the_mail_again(
 ) -> None:
     """The mail server keeps it in its queue."""
     mail = BOUNCE.format(f"{message_id.hex}@mugs.test")
-    async with engine.begin() as connection:
+    async with as_owner(engine) as connection:
         await connection.execute(text("alter table events rename to away"))
     try:
         async with Intake(engine, clock) as intake:
             with pytest.raises(smtplib.SMTPDataError) as refusal:
                 await to_thread(delivered, intake.port, mail, "bounces+mugs@j.test")
     finally:
-        async with engine.begin() as connection:
+        async with as_owner(engine) as connection:
             await connection.execute(text("alter table away rename to events"))
 
     assert refusal.value.smtp_code == 451

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from adapters.postgres.identities import new_id
 from adapters.postgres.routing import route
 from adapters.postgres.tables import identities, messages, runs
+from adapters.postgres.tenancy import as_store
 from domain import ids
 from domain.events import Event, Who
 from domain.facts import Topic
@@ -43,7 +44,7 @@ class Telling:
 
     async def apply(self, events: Iterable[Event], now: datetime = START) -> None:
         """Apply events to this store, whichever they were made for."""
-        async with self.engine.begin() as connection:
+        async with as_store(self.engine, self.store_id) as connection:
             await self.apply_in(connection, events, now)
 
     async def apply_in(self, connection: AsyncConnection, events: Iterable[Event], now: datetime = START) -> None:
@@ -56,7 +57,7 @@ class Telling:
         query = select(identities.c.customer_id).where(
             identities.c.store_id == self.store_id, identities.c.kind == kind, identities.c.value == value
         )
-        async with self.engine.connect() as connection:
+        async with as_store(self.engine, self.store_id) as connection:
             return (await connection.execute(query)).scalar_one()
 
     async def run(self, customer_id: UUID, journey: str, product_id: str | None = None, **more: Any) -> UUID:
@@ -85,12 +86,12 @@ class Telling:
 
     async def write(self, statement: Any) -> None:
         """Execute a statement."""
-        async with self.engine.begin() as connection:
+        async with as_store(self.engine, self.store_id) as connection:
             await connection.execute(statement)
 
     async def rows(self, table: Any, *where: Any) -> list[Any]:
         """Read this store's rows of a table."""
-        async with self.engine.connect() as connection:
+        async with as_store(self.engine, self.store_id) as connection:
             query = select(table).where(table.c.store_id == self.store_id, *where)
             return list((await connection.execute(query)).all())
 

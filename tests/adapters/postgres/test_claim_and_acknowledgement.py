@@ -11,8 +11,10 @@ from adapters.postgres import plans
 from adapters.postgres.identities import new_id
 from adapters.postgres.ingest import EventStore
 from adapters.postgres.tables import customers
+from adapters.postgres.tenancy import as_store
 from domain.events import Event, EventType, Who
 from domain.plans import validated
+from testing.inspection import as_owner
 from tests.conftest import Shop, SteppedClock
 
 
@@ -27,7 +29,7 @@ def event(store: Shop, clock: SteppedClock, who: Who, name: str | None, kind: Ev
 
 async def a_customer(engine: AsyncEngine, store: Shop, clock: SteppedClock) -> None:
     """Ada, who has a row and an identity."""
-    async with engine.begin() as connection:
+    async with as_owner(engine) as connection:
         customer = new_id()
         keys = {"s": store.store_id, "c": customer, "now": clock()}
         await connection.execute(
@@ -38,7 +40,7 @@ async def a_customer(engine: AsyncEngine, store: Shop, clock: SteppedClock) -> N
 
 async def waiting_for_a_lock(engine: AsyncEngine) -> bool:
     """Tell whether somebody waits for somebody else's lock."""
-    async with engine.connect() as connection:
+    async with as_owner(engine) as connection:
         query = text("select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like '%told as%'")
         return bool(await connection.scalar(query))
 
@@ -50,7 +52,7 @@ async def test_an_order_is_not_acknowledged_while_its_customer_is_being_claimed(
     """The claim that did not see the order has committed before the shop hears 200."""
     await a_customer(engine, store, clock)
     ingest = EventStore(engine)
-    async with engine.begin() as claim:
+    async with as_store(engine, store.store_id) as claim:
         await claim.execute(select(customers).with_for_update())
         accepted = asyncio.create_task(ingest.accept([event(store, clock, Who(user_id="ada"), name)]))
         async with asyncio.timeout(20):
@@ -75,7 +77,7 @@ async def test_an_exit_of_a_follow_up_is_not_acknowledged_either(
     ingest = EventStore(engine)
     calls: tuple[tuple[str | None, EventType], ...] = (("checked_in", "track"), (None, "page"), ("Page View", "track"))
     for name, kind in calls:
-        async with engine.begin() as claim:
+        async with as_store(engine, store.store_id) as claim:
             await claim.execute(select(customers).with_for_update())
             other = event(store, clock, Who(user_id="ada"), "x")
             assert await ingest.accept([other]) == 1
@@ -94,7 +96,7 @@ async def test_what_cannot_forbid_anything_never_waits(engine: AsyncEngine, stor
     """A view, or another customer's order, is acknowledged while a claim is under way."""
     await a_customer(engine, store, clock)
     ingest = EventStore(engine)
-    async with engine.begin() as claim:
+    async with as_store(engine, store.store_id) as claim:
         await claim.execute(select(customers).with_for_update())
         view = event(store, clock, Who(user_id="ada"), "Product Viewed")
         order = event(store, clock, Who(user_id="bob"), "Order Completed")
@@ -107,7 +109,7 @@ async def test_the_router_is_not_in_the_way(engine: AsyncEngine, store: Shop, cl
     """Its batches hold customers for long; orders are acknowledged meanwhile, and still seen as unapplied."""
     await a_customer(engine, store, clock)
     ingest = EventStore(engine)
-    async with engine.begin() as routing:
+    async with as_store(engine, store.store_id) as routing:
         await routing.execute(select(customers).with_for_update(key_share=True))
 
         assert await ingest.accept([event(store, clock, Who(user_id="ada"), "Order Completed")]) == 1

@@ -12,6 +12,7 @@ from adapters.postgres import discounts
 from adapters.postgres.discounts import Pool
 from adapters.postgres.ledger import PostgresLedger
 from adapters.postgres.tables import discount_codes, messages, runs
+from adapters.postgres.tenancy import as_store
 from domain.delivery import Delivery, Result, Rule, Slot
 from domain.discounts import read_codes
 from domain.errors import InvalidInput, Unavailable
@@ -19,6 +20,7 @@ from domain.events import Who
 from domain.facts import Topic
 from domain.plans import Step
 from domain.ports import Claim
+from testing.inspection import as_owner
 from tests.adapters.postgres.conftest import START, Telling
 
 HOUR = timedelta(hours=1)
@@ -31,7 +33,7 @@ def ledger(mugs: Telling) -> PostgresLedger:
 
 
 async def stock(mugs: Telling, *codes: str, pool: str = "spring", store_id: str | None = None) -> int:
-    async with mugs.engine.begin() as connection:
+    async with as_store(mugs.engine, store_id or mugs.store_id) as connection:
         return await discounts.add(connection, store_id or mugs.store_id, pool, codes, NOW)
 
 
@@ -152,12 +154,12 @@ async def test_a_message_waits_for_a_code_and_gets_one_when_there_are_new_ones(
     slot = await slot_of(mugs, deadline=timedelta(hours=3))
     first = (await claim(ledger, slot)).delivery
     assert (first.result, first.rule, first.until) == (Result.DEFERRED, Rule.DISCOUNT, NOW + HOUR)
-    async with mugs.engine.connect() as connection:
+    async with as_store(mugs.engine, mugs.store_id) as connection:
         assert await discounts.pools(connection, mugs.store_id) == [Pool(pool="spring", free=0, given=0, waiting=1)]
 
     await stock(mugs, "A", "B")
     assert code_of(await claim(ledger, slot.model_copy(update={"ask": 2}), NOW + HOUR)) == "A"
-    async with mugs.engine.connect() as connection:
+    async with as_store(mugs.engine, mugs.store_id) as connection:
         assert await discounts.pools(connection, mugs.store_id) == [Pool(pool="spring", free=1, given=1, waiting=0)]
 
 
@@ -188,7 +190,7 @@ async def test_a_code_that_the_store_has_is_not_added_again(mugs: Telling, ledge
     assert await stock(mugs, "A", "Z", store_id="hats") == 2
     assert [code_of(await claim(ledger, await slot_of(mugs, user))) for user in ("bob", "eve")] == ["B", "C"]
     assert (await claim(ledger, await slot_of(mugs, "dan"))).delivery.result is Result.DEFERRED
-    async with mugs.engine.connect() as connection:
+    async with as_owner(mugs.engine) as connection:
         theirs = select(discount_codes.c.message_id).where(discount_codes.c.store_id == "hats")
         assert set((await connection.execute(theirs)).scalars()) == {None}
 

@@ -14,10 +14,12 @@ from adapters.postgres.ingest import EventStore
 from adapters.postgres.ledger import PostgresLedger
 from adapters.postgres.privacy import Erased
 from adapters.postgres.tables import customers, events, messages, metadata, orders, runs
+from adapters.postgres.tenancy import as_store
 from domain.delivery import Delivery, Result, Slot
 from domain.errors import NotFound
 from domain.events import Event, Who
 from domain.plans import Step
+from testing.inspection import as_owner
 from tests.adapters.postgres.conftest import START, Telling
 from tests.conftest import SteppedClock
 from worker.router import Router
@@ -66,12 +68,12 @@ class Life:
         ]  # fmt: skip
 
     async def erase(self, customer_id: UUID, at: datetime = NOW) -> Erased:
-        async with self.engine.begin() as connection:
+        async with as_store(self.engine, self.store_id) as connection:
             return await privacy.erase(connection, self.store_id, customer_id, at)
 
     async def found(self, words: Sequence[str] = SAYS_WHO) -> list[tuple[str, str]]:
         """Search every column of every table, whatever is added to the schema."""
-        async with self.engine.connect() as connection:
+        async with as_owner(self.engine) as connection:
             return [
                 (table.name, word)
                 for table in metadata.sorted_tables
@@ -92,7 +94,7 @@ async def test_after_an_erasure_no_column_of_any_table_names_the_customer(life: 
     ada = await life.mugs.customer("ada-1815")
     await life.mugs.sent_message(ada, START + MINUTE, code="CODE-1815")
     await life.mugs.write(update(messages).values(address=ADDRESSES[0], because="550 <ada@example.com> no such user"))
-    async with life.engine.begin() as connection:
+    async with as_store(life.engine, life.store_id) as connection:
         await suppressions.suppress(connection, life.store_id, ADDRESSES[0], "complained", START, detail="order-1815")
     bob = life.mugs.event("Gift Sent", START, Who(user_id="bob"), to="Ada@Example.com")
     await life.take_in(bob, life.mugs.event("Product Viewed", START, Who(user_id="bob"), product_id="cup"))
@@ -171,11 +173,11 @@ async def test_who_signs_up_again_after_an_erasure_is_a_new_customer(life: Life)
 async def test_an_erased_address_stays_suppressed_without_being_known(life: Life) -> None:
     """Who complained is not written to when they are imported again; the list holds a salted hash."""
     await life.take_in(*life.told())
-    async with life.engine.begin() as connection:
+    async with as_store(life.engine, life.store_id) as connection:
         await suppressions.suppress(connection, life.store_id, ADDRESSES[0], "complained", START)
     await life.erase(await life.mugs.customer("ada-1815"))
 
-    async with life.engine.begin() as connection:
+    async with as_owner(life.engine) as connection:
         reasons = [
             list((await connection.execute(suppressions.in_force(life.store_id, address, NOW))).scalars())
             for address in ("Ada@example.com", "bob@example.com")
@@ -235,7 +237,7 @@ async def test_an_erasure_waits_for_events_under_way_and_stops_those_that_follow
     await coming
     await life.take_in()
 
-    async with engine.connect() as connection:
+    async with as_owner(engine) as connection:
         shells = (await connection.execute(select(customers.c.email, customers.c.first_name))).all()
     assert {tuple(row) for row in shells} == {(None, None)}
     assert await life.found() == []

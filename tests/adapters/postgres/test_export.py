@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from adapters.postgres import export, suppressions
 from adapters.postgres.ingest import EventStore
 from adapters.postgres.tables import metadata
+from adapters.postgres.tenancy import as_store
 from domain.errors import NotFound
 from domain.events import Who
 from tests.adapters.postgres.conftest import START, Telling
@@ -39,7 +40,7 @@ async def exported(mugs: Telling, engine: AsyncEngine) -> dict[str, export.Rows]
         ]  # fmt: skip
         await EventStore(engine).accept(told)
     await Router(engine, Nobody(), SteppedClock(START + timedelta(hours=1))).route_everything()
-    async with engine.begin() as connection:
+    async with as_store(engine, mugs.store_id) as connection:
         await suppressions.suppress(connection, mugs.store_id, "ada@example.com", "manual", START)
     await mugs.sent_message(await mugs.customer("ada-1815"), START)
     return await export.of_customer(engine, mugs.store_id, await mugs.customer("ada-1815"))

@@ -13,10 +13,12 @@ from adapters.postgres import feedback, suppressions
 from adapters.postgres import tables as t
 from adapters.postgres.ingest import EventStore
 from adapters.postgres.ledger import PostgresLedger
+from adapters.postgres.tenancy import as_store
 from domain.bounces import SOFT_LIMIT, SOFT_SUPPRESSION, Feedback, Kind
 from domain.delivery import Delivery, Result, Slot
 from domain.errors import EventsPending
 from domain.plans import Step
+from testing.inspection import as_owner
 from tests.adapters.postgres.conftest import START, Telling
 
 ADA = "ada@x.test"
@@ -33,7 +35,7 @@ async def ada(mugs: Telling) -> UUID:
 @pytest.fixture
 async def pots(engine: AsyncEngine, mugs: Telling) -> Telling:
     """Another store."""
-    async with engine.begin() as connection:
+    async with as_owner(engine) as connection:
         row = (await connection.execute(select(t.stores).where(t.stores.c.store_id == "mugs"))).one()
         await connection.execute(insert(t.stores).values({**row._asdict(), "store_id": "pots", "name": "Pots"}))
     return Telling(engine, "pots")
@@ -57,7 +59,7 @@ async def tell(mugs: Telling, kind: Kind, message: UUID | None, at: datetime = S
 
 async def in_force(mugs: Telling, now: datetime = START + HOUR, address: str = ADA) -> list[tuple[str, bool]]:
     """Return why an address gets nothing, and whether for good."""
-    async with mugs.engine.connect() as connection:
+    async with as_store(mugs.engine, mugs.store_id) as connection:
         found = await suppressions.listed(connection, mugs.store_id, now, address=address)
     return sorted((one.reason, one.expires_at is None) for one in found)
 
@@ -199,7 +201,7 @@ async def test_a_message_of_another_store_is_not_found(mugs: Telling, ada: UUID,
 async def test_the_longer_of_two_suppressions_with_one_reason_holds(mugs: Telling, engine: AsyncEngine) -> None:
     """A soft bounce does not shorten a hard one, in whatever order they come."""
     for first, second in ((None, START + HOUR), (START + HOUR, None)):
-        async with engine.begin() as connection:
+        async with as_store(engine, "mugs") as connection:
             await connection.execute(t.suppressions.delete())
             for until in (first, second):
                 await suppressions.suppress(connection, "mugs", ADA, "bounced", START, expires_at=until)

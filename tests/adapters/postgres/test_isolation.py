@@ -13,10 +13,12 @@ from adapters.postgres.identities import new_id
 from adapters.postgres.ingest import EventStore
 from adapters.postgres.ledger import PostgresLedger
 from adapters.postgres.tables import events, messages, metadata, runs, stores
+from adapters.postgres.tenancy import as_store
 from adapters.postgres.waitlist import PostgresWaitlist
 from domain.delivery import CartQuiet, Slot
 from domain.events import Event, Who
 from domain.plans import Step, validated
+from testing.inspection import as_owner
 from tests.adapters.postgres.conftest import START, Telling
 
 MINUTE = timedelta(minutes=1)
@@ -27,7 +29,7 @@ TABLES = [table for table in metadata.sorted_tables if table.name not in {"store
 @pytest.fixture
 async def pots(engine: AsyncEngine, mugs: Telling) -> Telling:
     """Another store in the same database."""
-    async with engine.begin() as connection:
+    async with as_owner(engine) as connection:
         row = (await connection.execute(select(stores).where(stores.c.store_id == mugs.store_id))).one()
         await connection.execute(insert(stores).values({**row._asdict(), "store_id": "pots", "name": "Pots"}))
     return Telling(engine, "pots")
@@ -91,7 +93,7 @@ async def test_the_queue_of_one_store_is_not_the_other_s(mugs: Telling, pots: Te
     for store_id in ("mugs", "pots"):
         assert await door.accept([event.model_copy(update={"store_id": store_id, "id": new_id()})]) == 1
     await door.close()
-    async with engine.begin() as connection:
+    async with as_store(engine, "mugs") as connection:
         (mine,) = (await connection.execute(select(events.c.id).where(events.c.store_id == "mugs"))).scalars()
         await queue.mark_failed(connection, mine, "broken", None)
     assert await queue.parked(engine, "pots") == []
@@ -122,7 +124,7 @@ async def test_messages_waves_and_plans_stay_in_their_store(mugs: Telling, pots:
     assert (await waves.next_wave("pots", "cup", 1.0, NOW)).workflow_ids == (told,)
 
     assert await plans.put(engine, "pots", "welcome", validated("welcome", {"enabled": False}), NOW) == 1
-    async with engine.connect() as connection:
+    async with as_store(engine, "mugs") as connection:
         assert await plans.current(connection, "mugs") == {}
     assert await plans.put(engine, "pots", "welcome", validated("welcome", {}), NOW) == 2
     assert await plans.put(engine, "mugs", "welcome", validated("welcome", {}), NOW) == 1

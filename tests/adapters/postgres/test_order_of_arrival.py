@@ -33,6 +33,7 @@ from adapters.postgres.tables import (
     waitlist,
     watchlist,
 )
+from adapters.postgres.tenancy import act_as
 from domain.cart import Cart
 from domain.consent import ConsentRecord, allows
 from domain.events import Event, Who
@@ -130,6 +131,7 @@ def _events(ops: list[Op], teller: Telling, message_id: UUID) -> list[Event]:
 async def _lived(connection: AsyncConnection, events: list[Event], message_id: UUID, *, known: bool) -> dict[str, Any]:
     """Tell a new store a life, and read what it knows then."""
     teller = Telling(None, f"life-{next(_numbers)}-{uuid4().hex[:8]}")  # type: ignore[arg-type]
+    await act_as(connection, teller.store_id)
     now = START + timedelta(days=1)
     if known:  # else her account comes up with the first event that names it
         before = teller.event(None, START - timedelta(days=1), USER, "identify", locale="en")

@@ -8,13 +8,14 @@ from adapters.postgres.provider_secrets import ProviderSecrets
 from adapters.postgres.tables import provider_secrets
 from domain.errors import ConfigurationError
 from domain.ports import Clock
+from testing.inspection import as_owner
 from tests.conftest import Shop
 
 OLD, NEW = "an-old-master-key-of-32-characters", "a-new-master-key-of-32-characters!"
 
 
 async def kept(engine: AsyncEngine) -> list[str]:
-    async with engine.connect() as connection:
+    async with as_owner(engine) as connection:
         return list((await connection.execute(select(provider_secrets.c.secret))).scalars())
 
 
@@ -31,7 +32,7 @@ async def test_a_secret_is_sealed_where_there_is_a_master_key(engine: AsyncEngin
 async def test_a_sealed_secret_opens_for_its_own_row_only(engine: AsyncEngine, store: Shop, clock: Clock) -> None:
     """A row that is copied to another provider or store proves nothing."""
     await ProviderSecrets(engine, [OLD]).add("mugs", "mailgun", "key-of-mailgun", clock)
-    async with engine.begin() as connection:
+    async with as_owner(engine) as connection:
         await connection.execute(provider_secrets.update().values(provider="postmark"))
 
     with pytest.raises(ConfigurationError):

@@ -8,6 +8,7 @@ from sqlalchemy import insert, update
 from adapters.postgres import sending_rules
 from adapters.postgres.ledger import PostgresLedger
 from adapters.postgres.tables import customers, messages, orders, runs, stores
+from adapters.postgres.tenancy import as_store
 from domain.caps import Cap
 from domain.delivery import Delivery, OrderStands, Result, Rule, Slot
 from domain.facts import Topic
@@ -38,7 +39,7 @@ async def slot(mugs: Telling) -> Slot:
 
 
 async def keeps(mugs: Telling, **rules: object) -> None:
-    async with mugs.engine.begin() as connection:
+    async with as_store(mugs.engine, mugs.store_id) as connection:
         await sending_rules.put(connection, mugs.store_id, SendingRules(**rules), "cli:ops", NOW)
 
 

@@ -16,8 +16,10 @@ from adapters.postgres import plans, watchers
 from adapters.postgres.identities import new_id
 from adapters.postgres.queue import CHANNEL
 from adapters.postgres.tables import customers, events, products, runs, watchlist
+from adapters.postgres.tenancy import as_store
 from domain.events import Who
 from domain.plans import validated
+from testing.inspection import as_owner
 from tests.adapters.postgres.conftest import START, Telling
 
 FELL, ROSE = "Watched Price Fell", "Watched Price Rose"
@@ -277,7 +279,7 @@ async def test_what_a_customer_wants_is_what_the_customer_said_measured_by_what_
     for minute, seen in looks:
         await mine.tell(minute, "Product Viewed", price=seen, currency="EUR")
     await mine.price(10, price)
-    async with mine.engine.connect() as connection:
+    async with as_store(mine.engine, mine.store_id) as connection:
         row = await watchers.wanted(connection, mine.store_id, await mine.customer(), "mug", 5)
 
     old = max(looks, default=(0, 30))[1]
@@ -296,7 +298,7 @@ def _asked(target: int | None, percent: int | None) -> dict[str, int]:
 async def test_the_statement_finds_watchers_by_an_index(shop: Shop) -> None:
     """A product that few watch, in a store with many wishes, costs a look into an index."""
     await shop.many_watch(2)
-    async with shop.engine.connect() as connection:
+    async with as_owner(shop.engine) as connection:
         await connection.exec_driver_sql("set local enable_seqscan = off")
         query = select(func.count()).where(
             watchlist.c.store_id == shop.store_id, watchlist.c.product_id == "mug",

@@ -16,11 +16,13 @@ from temporalio.exceptions import ApplicationError
 from adapters.master_keys import MasterKeys
 from adapters.postgres.customer_keys import CustomerKeys, Owner, destroy
 from adapters.postgres.tables import data_keys
+from adapters.postgres.tenancy import as_store
 from adapters.settings import Settings
 from adapters.temporal.codec import KEY_ID, CustomerCodec, owner_of
 from adapters.temporal.plugin import journeys_plugin
 from domain import ids
 from domain.errors import ConfigurationError, InvalidInput, NotFound
+from testing.inspection import as_owner
 from tests.conftest import SteppedClock
 
 OLD, NEW = "an-old-master-key-of-enough-letters", "a-new-master-key-of-enough-letters"
@@ -134,7 +136,7 @@ async def test_the_database_holds_no_key_that_opens_anything_without_a_master_ke
 
     with pytest.raises(ConfigurationError):
         await codec_of(ADA, NEW).decode([encoded])
-    async with engine.begin() as connection:
+    async with as_owner(engine) as connection:
         await connection.execute(update(data_keys).values(owner=str(BOB)))
     with pytest.raises(NotFound):
         await codec_of(ADA, OLD).decode([encoded])
@@ -158,7 +160,7 @@ async def test_a_destroyed_key_opens_nothing_and_is_never_made_again(
     """A process that has seen the key forgets it; a customer without a key gets none afterwards either."""
     forgetful = codec_of(ADA, remember=0.0)
     [ada] = await forgetful.encode([SECRET])
-    async with engine.begin() as connection:
+    async with as_store(engine, "mugs") as connection:
         owners = [Owner(store_id="mugs", customer_id=customer) for customer in (ADA, BOB)]
         assert await destroy(connection, owners, clock()) == 1
 
@@ -167,7 +169,7 @@ async def test_a_destroyed_key_opens_nothing_and_is_never_made_again(
             await codec.encode([SECRET])
     with pytest.raises(NotFound):
         await forgetful.decode([ada])
-    async with engine.connect() as connection:
+    async with as_owner(engine) as connection:
         assert set((await connection.execute(select(data_keys.c.wrapped))).scalars()) == {None}
 
 
