@@ -257,15 +257,21 @@ class Router:
         """Carry out the commands: one identity's in order, different identities' side by side."""
         by_identity = sorted(applied, key=lambda queued: (_identity(queued), queued.event.id))
         groups = [list(group) for _, group in groupby(by_identity, key=_identity)]
-        outcomes = await asyncio.gather(*(self._carry_out_in_order(group) for group in groups), return_exceptions=True)
+        done: list[Queued] = []
+        todo = (self._carry_out_in_order(group, done) for group in groups)
+        outcomes = await asyncio.gather(*todo, return_exceptions=True)
+        for store_id, events in _by_store(done):
+            async with as_store(self._engine, store_id) as connection:
+                await queue.mark_routed(connection, [queued.event.id for queued in events])
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
 
-    async def _carry_out_in_order(self, group: Sequence[Queued]) -> None:
+    async def _carry_out_in_order(self, group: Sequence[Queued], done: list[Queued]) -> None:
         for queued in group:
             try:
                 await self._execute(queued)
+                done.append(queued)
             except (Unavailable, DBAPIError, PoolTimeout):
                 raise
             except Exception as error:  # noqa: BLE001 - parked with its error, never blocking another customer
@@ -280,8 +286,6 @@ class Router:
             if not alive:
                 async with as_store(self._engine, store_id) as connection:
                     await runs.end_gone(connection, store_id, command, self._clock())
-        async with as_store(self._engine, store_id) as connection:
-            await queue.mark_routed(connection, [queued.event.id])
 
     async def _failed(self, queued: Queued, error: Exception) -> None:
         """Note a failure of the event itself; after the last retry it is parked."""
