@@ -1,4 +1,4 @@
-"""What a store's own people may ask, with the admin key."""
+"""What a store's own people may ask, with an API key that has the scope `read`."""
 
 from typing import Any
 from uuid import UUID
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from adapters.postgres import reports
 from api.errors import documented
-from api.keys import Administrator
+from api.keys import Reader
 from api.services import Wired
 
 router = APIRouter(prefix="/api/v1", tags=["admin"])
@@ -57,9 +57,9 @@ class CustomerJourneys(BaseModel):
 @router.get(
     "/customers/{customer:path}/journeys",
     summary="Which journeys a customer is in, and what was sent or withheld and why",
-    responses=documented(401, 404, 503),
+    responses=documented(401, 403, 404, 429, 503),
 )
-async def customer_journeys(customer: str, services: Wired, store: Administrator) -> CustomerJourneys:
+async def customer_journeys(customer: str, services: Wired, store: Reader) -> CustomerJourneys:
     """Find a customer by our id, the shop's user id, an anonymous id or an e-mail address."""
     customer_id, passages = await reports.journeys_of(services.engine, store.store_id, customer)
     return CustomerJourneys(customer_id=customer_id, journeys=passages)

@@ -1,27 +1,32 @@
 """The API put together: one application, its parts built when it starts and closed when it stops."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 
 from fastapi import FastAPI
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from temporalio.client import Client
 
 from adapters.postgres import tenancy
 from adapters.postgres.engine import create_engine
 from adapters.postgres.ingest import EventStore
-from adapters.postgres.stores import KeyStore
+from adapters.postgres.keys import KeyStore
 from adapters.settings import Settings
 from adapters.temporal.client import connect
 from adapters.temporal.codec import customer_codec
 from adapters.temporal.erasure import Erasure
 from adapters.temporal.operator import RunOperator
-from api import admin, codec, errors, health, privacy, runs, shop, sources, tracking, webhooks
+from api import admin, codec, errors, health, privacy, runs, security, shop, sources, tracking, webhooks
+from api.keys import LimitFields
 from api.pages import router as pages
+from api.patience import Patience
 from api.services import Services
+from domain.errors import Unavailable
 from domain.ports import Clock
 from domain.receipts import Notary
 from domain.tokens import Signer
@@ -69,11 +74,14 @@ def create_app(
         operator = RunOperator(engine, connecting, clock)
         app.state.erasure = Erasure(engine, connecting, Notary(settings.signing_secrets()), clock)
         keys = KeyStore(engine, clock)
-        app.state.services = Services(settings, engine, events, keys, signer, clock, operator, encryption)
+        services = Services(settings, engine, events, keys, signer, clock, operator, encryption)
+        app.state.services = services
+        sharing = asyncio.create_task(_share_limits(services), name="journeys-limits")
         app.state.engine_check = engine_check or health.Temporal()
         try:
             yield
         finally:
+            sharing.cancel()
             await events.close()
             await engine.dispose()
 
@@ -82,6 +90,8 @@ def create_app(
         title="Journeys", version="0.1.0", description=_DESCRIPTION, lifespan=lifespan, redirect_slashes=False
     )
     errors.install(app)
+    app.add_middleware(Patience)
+    app.add_middleware(LimitFields)
     # Added last, so outermost: a browser can read errors only if they carry its headers too.
     app.add_middleware(
         BrowserAccess,
@@ -89,7 +99,7 @@ def create_app(
         allow_methods=["GET", "POST"],
         allow_headers=["*"],
         allow_private_network=True,
-        expose_headers=["Retry-After"],
+        expose_headers=["Retry-After", "RateLimit", "RateLimit-Policy"],
         max_age=86_400,
     )
     if settings.temporal_ui_url:
@@ -105,11 +115,24 @@ def create_app(
     app.include_router(webhooks.router)
     app.include_router(codec.router)
     app.include_router(privacy.router)
+    app.include_router(security.router)
     return app
 
 
+async def _share_limits(services: Services) -> None:
+    """Add up with the other processes of the API what keys have taken, each second."""
+    while True:
+        await asyncio.sleep(1.0)
+        with suppress(Unavailable):  # each process then limits by what it knows
+            await services.meter.share(services.engine, services.clock())
+
+
 class BrowserAccess(CORSMiddleware):
-    """Let the pages of any shop send events; what an admin key opens stays closed to them."""
+    """Let the pages of shops send events; what an API key opens stays closed to them.
+
+    A preflight shows no key, so it is answered alike for every store. What counts is the request itself: where its
+    store lists origins, another page is refused (`api/keys.py`) and may not read the answer either.
+    """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on."""
@@ -118,3 +141,17 @@ class BrowserAccess(CORSMiddleware):
             await super().__call__(scope, receive, send)
         else:
             await self.app(scope, receive, send)
+
+    async def simple_response(self, scope: Scope, receive: Receive, send: Send, request_headers: Headers) -> None:
+        """Answer a request that is no preflight."""
+
+        async def narrowed(message: Message) -> None:
+            listed: bool | None = scope.get("state", {}).get("page_listed")
+            if message["type"] == "http.response.start" and listed is not None:
+                headers = MutableHeaders(scope=message)
+                del headers["Access-Control-Allow-Origin"]
+                if listed:
+                    headers["Access-Control-Allow-Origin"] = request_headers["origin"]
+            await send(message)
+
+        await super().simple_response(scope, receive, narrowed, request_headers)

@@ -1,7 +1,7 @@
 """The codec server: shows the Temporal UI and CLI what they cannot read, to those who may (Temporal's own protocol).
 
-A store's admin key opens the payloads of that store's runs. Any other payload, and that of an erased customer, goes
-back as it came.
+An API key with the scope `read` opens the payloads of its store's runs. Any other payload, and that of an erased
+customer, goes back as it came.
 """
 
 from collections.abc import Mapping
@@ -16,27 +16,27 @@ from temporalio.api.common.v1 import Payload, Payloads
 
 from adapters.temporal.codec import CustomerCodec, encrypted_for
 from api.body import json_object
-from api.keys import Administrator
+from api.keys import Reader
 from api.services import Wired
 from domain.errors import InvalidInput, NotFound
 
 router = APIRouter(prefix="/codec", include_in_schema=False)
 
-_LIMIT = 8 << 20
+LIMIT = 8 << 20
 """A page of the UI asks for many payloads at once; Temporal itself keeps none over 2 MB."""
 
 
 @router.get("")
-async def sign_in(store: Administrator) -> PlainTextResponse:
+async def sign_in(store: Reader) -> PlainTextResponse:
     """Make a browser ask for the key, as the user name; from then on it shows it for the Temporal UI as well."""
     return PlainTextResponse(f"This browser may now read what Temporal keeps of the runs of {store.store_id}.")
 
 
 @router.post("/decode")
-async def decode(request: Request, services: Wired, store: Administrator) -> Mapping[str, Any]:
+async def decode(request: Request, services: Wired, store: Reader) -> Mapping[str, Any]:
     """Decrypt the payloads of the store's runs."""
     try:
-        payloads = ParseDict(await json_object(request, _LIMIT), Payloads(), ignore_unknown_fields=True).payloads
+        payloads = ParseDict(await json_object(request, LIMIT), Payloads(), ignore_unknown_fields=True).payloads
     except ParseError as problem:
         raise InvalidInput("payloads", "must be payloads as Temporal writes them") from problem
     shown = [await _shown(services.codec, payload, store.store_id) for payload in payloads]

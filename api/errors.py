@@ -4,6 +4,7 @@
 takes an answer without them for a broken connection and repeats for minutes what can never succeed.
 """
 
+import math
 import traceback
 from collections.abc import Sequence
 from typing import Any
@@ -13,10 +14,22 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from domain.errors import InvalidInput, JourneysError, NotAuthorised, Overloaded, TooLarge, UnsupportedEncoding
+from domain.errors import (
+    InvalidInput,
+    JourneysError,
+    LimitReached,
+    NotAuthorised,
+    OriginRefused,
+    Overloaded,
+    ScopeMissing,
+    TooLarge,
+    UnsupportedEncoding,
+)
 
 _log = structlog.get_logger(__name__)
 
@@ -24,6 +37,7 @@ _RETRY_AFTER = {429: "1", 503: "5"}
 _CODES = {
     400: "invalid",
     401: "unauthorised",
+    403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
     409: "refused",
@@ -34,6 +48,8 @@ _CODES = {
 }
 _FIELDS: dict[type[JourneysError], str] = {
     NotAuthorised: "authorization",
+    ScopeMissing: "authorization",
+    OriginRefused: "origin",
     TooLarge: "body",
     UnsupportedEncoding: "content-encoding",
 }
@@ -83,9 +99,16 @@ def install(app: FastAPI) -> None:
     async def ours(_request: Request, error: Exception) -> JSONResponse:
         if not isinstance(error, JourneysError):
             raise error
-        if error.status_code >= 500 or isinstance(error, Overloaded):
+        answer = rejected(error.status_code, [problem_of(error)])
+        if isinstance(error, LimitReached):  # not logged: there may be very many of them
+            answer.headers["Retry-After"] = str(math.ceil(error.wait))
+        elif error.status_code >= 500 or isinstance(error, Overloaded):
             _log.warning("request refused", error=type(error).__name__)
-        return rejected(error.status_code, [problem_of(error)])
+        return answer
+
+    async def database(_request: Request, error: Exception) -> JSONResponse:
+        _log.warning("request refused", error=type(error).__name__)
+        return rejected(503, [Problem(field="request", message="the database does not answer now; send this again")])
 
     async def http(request: Request, error: Exception) -> JSONResponse:
         if not isinstance(error, HTTPException):
@@ -105,6 +128,8 @@ def install(app: FastAPI) -> None:
         return rejected(400, problems)
 
     app.add_exception_handler(JourneysError, ours)
+    for problem in (OperationalError, InterfaceError, PoolExhausted):
+        app.add_exception_handler(problem, database)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(RequestValidationError, parameters)
     app.add_middleware(Unforeseen)
@@ -139,7 +164,8 @@ class Unforeseen:
 
 _DESCRIPTIONS = {
     400: ("A rule was broken; sending it again cannot help.", "event", "is missing"),
-    401: ("No valid key.", "authorization", "The key is missing, unknown, revoked or of the wrong kind."),
+    401: ("No valid key.", "authorization", "The key is missing, unknown, revoked or at its end."),
+    403: ("The key is valid, but does not open this.", "authorization", "this needs the scope admin; the key has read"),
     404: ("There is no such thing in this store.", "request", "there is no such customer"),
     409: ("It cannot be done now.", "request", "the run is over: converted"),
     413: ("Larger than allowed.", "body", "must not be larger than 32 KB"),

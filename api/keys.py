@@ -1,13 +1,23 @@
-"""Who is asking: the keys that a request shows, wherever its client puts them."""
+"""Who is asking: the keys that a request shows, wherever its client puts them, and whether they open what is asked.
 
+401 says that there is no valid key; 403 that there is one, and what it lacks; 429 that it has taken what it may.
+"""
+
+import math
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
-from fastapi import Query, Security
+from fastapi import Query, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBasic, HTTPBasicCredentials, HTTPBearer
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Send
+from starlette.types import Scope as Connection
 
-from adapters.postgres.stores import Access, Kind
+from adapters.postgres.keys import Access
+from adapters.postgres.meter import Allowance
 from api.services import Services, Wired
-from domain.errors import NotAuthorised
+from domain.access import Scope
+from domain.errors import JourneysError, NotAuthorised, OriginRefused, ScopeMissing
 
 _basic = HTTPBasic(auto_error=False, scheme_name="Basic", description="The key as user name, without a password.")
 _bearer = HTTPBearer(auto_error=False, scheme_name="Bearer", description="The key as bearer token.")
@@ -29,26 +39,88 @@ def shown_keys(
 Shown = Annotated[list[str], Security(shown_keys)]
 
 
-async def access(services: Services, shown: list[str], *kinds: Kind) -> Access:
+async def access(
+    request: Request, services: Services, shown: list[str], scope: Scope, *, public: bool = False, cost: int = 1
+) -> Access:
     """Find the store that one of the keys opens; a wrong key next to a right one does not matter.
 
+    Args:
+        request: Told what the answer's header fields are to say.
+        services: The parts of the API.
+        shown: The keys that it shows.
+        scope: What an API key must have.
+        public: A write key will do as well.
+        cost: How many tokens the request takes: as many as it has events.
+
     Raises:
-        NotAuthorised: None of them is valid and of one of the kinds.
+        NotAuthorised: None of them is valid.
+        ScopeMissing: One of them is valid, but none opens this.
+        OriginRefused: A browser shows a write key on a page that its store does not list.
+        LimitReached: The key takes more than it may.
         Unavailable: The keys cannot be read now.
     """
+    refusal: JourneysError = NotAuthorised()
     for key in dict.fromkeys(shown):
         try:
             found = await services.keys.verify(key)
         except NotAuthorised:
             continue
-        if found.kind in kinds:
+        if scope in found.scopes or (public and found.kind == "write"):
+            _check_page(request, found)
+            try:
+                services.meter.take(found, cost)
+            finally:
+                request.state.allowance = services.meter.allowance(found)
             return found
-    raise NotAuthorised
+        refusal = ScopeMissing(_lacking(found, scope))
+    raise refusal
 
 
-async def administrator(services: Wired, shown: Shown) -> Access:
-    """Require an admin key."""
-    return await access(services, shown, "admin")
+def _lacking(found: Access, scope: Scope) -> str:
+    if found.kind == "write":
+        return f"a write key only sends events; this needs an API key with the scope {scope}"
+    return f"this needs the scope {scope}; the key has {', '.join(sorted(found.scopes))}"
 
 
-Administrator = Annotated[Access, Security(administrator)]
+def _check_page(request: Request, found: Access) -> None:
+    """Refuse a page that may not use a public key. Who sends no origin is no browser, or stays on its own site."""
+    if found.kind == "write" and found.origins is not None and (origin := request.headers.get("origin")) is not None:
+        request.state.page_listed = origin in found.origins
+        if not request.state.page_listed:
+            raise OriginRefused
+
+
+def _requires(scope: Scope) -> Callable[[Request, Services, list[str]], Awaitable[Access]]:
+    async def opened(request: Request, services: Wired, shown: Shown) -> Access:
+        return await access(request, services, shown, scope)
+
+    return opened
+
+
+Reader = Annotated[Access, Security(_requires(Scope.READ))]
+"""The type of a handler's parameter that requires an API key with the scope `read`."""
+Writer = Annotated[Access, Security(_requires(Scope.WRITE))]
+"""... with the scope `write`."""
+Administrator = Annotated[Access, Security(_requires(Scope.ADMIN))]
+"""... with the scope `admin`."""
+
+
+class LimitFields:
+    """Tell with every answer what its key may still take (draft-ietf-httpapi-ratelimit-headers-10)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+
+        async def told(message: Message) -> None:
+            allowance: Allowance | None = scope.get("state", {}).get("allowance")
+            if message["type"] == "http.response.start" and allowance is not None:
+                headers, limit = MutableHeaders(scope=message), allowance.limit
+                window = math.ceil(limit.burst / limit.per_second)
+                headers["RateLimit-Policy"] = f'"key";q={limit.burst};w={window}'
+                headers["RateLimit"] = f'"key";r={max(0, int(allowance.left))};t={math.ceil(allowance.full_in)}'
+            await send(message)
+
+        await self._app(scope, receive, told)

@@ -4,6 +4,7 @@ import uvicorn
 
 from adapters.settings import Settings
 from api.app import create_app, system_clock
+from api.patience import PromptHead
 
 
 def run(settings: Settings) -> None:
@@ -16,5 +17,8 @@ def run(settings: Settings) -> None:
         # Addresses carry what G8 keeps out of logs (e-mail addresses, tokens).
         access_log=False,
         server_header=False,
+        http=PromptHead,
+        ws="none",
+        timeout_keep_alive=5,
         timeout_graceful_shutdown=15,
     )

@@ -1,11 +1,12 @@
-"""A customer's rights: to read what is known, and to be forgotten. With the admin key."""
+"""A customer's rights: to read what is known, and to be forgotten. With an API key that has the scope `admin`."""
 
 from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import ConfigDict
 
-from adapters.postgres import export, reports
+from adapters.postgres import audit, export, reports
+from adapters.postgres.tenancy import as_store
 from adapters.temporal.erasure import Erasure
 from api.errors import documented
 from api.keys import Administrator
@@ -43,7 +44,7 @@ def _erasure(request: Request) -> Erasure:
 @router.delete(
     "/{customer:path}",
     summary="Erase a customer for good",
-    responses=documented(401, 404, 503),
+    responses=documented(401, 403, 404, 429, 503),
 )
 async def erase(customer: Customer, erasure: Annotated[Erasure, Depends(_erasure)], store: Administrator) -> Receipt:
     """End the customer's runs, delete what is about the customer, and destroy the key of the histories in Temporal."""
@@ -59,7 +60,7 @@ async def erase(customer: Customer, erasure: Annotated[Erasure, Depends(_erasure
             "description": "A ZIP file: `customer.json` with everything, and one CSV file for each table.",
             "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}},
         },
-        **documented(401, 404, 503),
+        **documented(401, 403, 404, 429, 503),
     },
     response_class=Response,
 )
@@ -67,5 +68,10 @@ async def export_customer(customer: Customer, services: Wired, store: Administra
     """Pack profile, identities, events, consents, orders, runs, decisions and messages as they are at one moment."""
     customer_id, _ = await reports.journeys_of(services.engine, store.store_id, customer)
     packed = export.bundle(await export.of_customer(services.engine, store.store_id, customer_id), services.clock())
+    async with as_store(services.engine, store.store_id) as connection:
+        await audit.write(
+            connection, store.store_id, by=f"key:{store.key_id}", action="export",
+            subject=f"customer:{customer_id}", detail={}, at=services.clock(),
+        )  # fmt: skip
     headers = {"Content-Disposition": f'attachment; filename="{customer_id}.zip"', "Cache-Control": "no-store"}
     return Response(packed, media_type="application/zip", headers=headers)

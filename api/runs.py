@@ -1,4 +1,4 @@
-"""One run: why it wrote or did not, and what an operator may do to it. With the admin key."""
+"""One run: why it wrote or did not, and what an operator may do to it. The scopes are `read` to ask, `write` to act."""
 
 from typing import Annotated, Any
 
@@ -10,7 +10,7 @@ from adapters.temporal import operator
 from api import documents
 from api.body import EVENT_LIMIT, json_object
 from api.errors import documented
-from api.keys import Administrator
+from api.keys import Reader, Writer
 from api.services import Wired
 from domain.errors import InvalidInput
 from domain.operations import Reason
@@ -118,9 +118,9 @@ class Leaving(BaseModel):
 @router.get(
     "/{run:path}/why",
     summary="Why a customer got a message, or did not",
-    responses=documented(401, 404, 503),
+    responses=documented(401, 403, 404, 429, 503),
 )
-async def explain(run: Run, services: Wired, store: Administrator) -> Why:
+async def explain(run: Run, services: Wired, store: Reader) -> Why:
     """Tell what began a run, each decision with its inputs, what operators did, and what ended it or comes next."""
     return Why.model_validate(await why.why(services.engine, store.store_id, run), from_attributes=True)
 
@@ -128,9 +128,9 @@ async def explain(run: Run, services: Wired, store: Administrator) -> Why:
 @router.post(
     "/{run:path}/skip-wait",
     summary="End the wait that a run is in",
-    responses=documented(401, 404, 409, 503),
+    responses=documented(401, 403, 404, 409, 429, 503),
 )
-async def skip_wait(run: Run, services: Wired, store: Administrator) -> Skipped:
+async def skip_wait(run: Run, services: Wired, store: Writer) -> Skipped:
     """Let a run ask at once; the gate still decides. A request that is repeated skips nothing more."""
     done = await services.operator.skip_wait(store.store_id, run, f"key:{store.key_id}")
     return Skipped.model_validate(done, from_attributes=True)
@@ -139,7 +139,7 @@ async def skip_wait(run: Run, services: Wired, store: Administrator) -> Skipped:
 @router.post(
     "/{run:path}/leave",
     summary="Take the customer out of a run",
-    responses=documented(400, 401, 404, 409, 413, 415, 503),
+    responses=documented(400, 401, 403, 404, 409, 413, 415, 429, 503),
     openapi_extra=documents.described(
         documents.fields(
             ["because"],
@@ -152,7 +152,7 @@ async def skip_wait(run: Run, services: Wired, store: Administrator) -> Skipped:
         {"leave": {"because": "asked the shop not to be reminded"}},
     ),
 )
-async def leave(run: Run, request: Request, services: Wired, store: Administrator) -> Left:
+async def leave(run: Run, request: Request, services: Wired, store: Writer) -> Left:
     """End a run with the outcome `left`; once this answers, nothing more is sent by it."""
     try:
         body = Leaving.model_validate(await json_object(request, EVENT_LIMIT))

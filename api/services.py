@@ -7,7 +7,8 @@ from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.postgres.ingest import EventStore
-from adapters.postgres.stores import KeyStore
+from adapters.postgres.keys import KeyStore
+from adapters.postgres.meter import Meter
 from adapters.providers.sns import SnsVerifier
 from adapters.settings import Settings
 from adapters.temporal.codec import CustomerCodec
@@ -29,6 +30,7 @@ class Services:
     operator: RunOperator
     codec: CustomerCodec | None = None
     sns: SnsVerifier = field(default_factory=SnsVerifier)
+    meter: Meter = field(default_factory=Meter)
 
 
 def services(request: Request) -> Services:

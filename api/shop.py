@@ -12,12 +12,13 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from adapters.postgres import reports
-from adapters.postgres.stores import Access
+from adapters.postgres.keys import Access
 from api import documents, errors
 from api.body import EVENT_LIMIT, json_object
 from api.envelope import Arrival, understood
 from api.keys import Shown, access
 from api.services import Services, Wired
+from domain.access import Scope
 from domain.errors import InvalidEvent
 from domain.events import Event
 from domain.money import MAX_MINOR, to_decimal
@@ -52,7 +53,7 @@ _WHO: dict[str, dict[str, Any]] = {
     "timestamp": {"type": ["string", "null"], "format": "date-time"},
     "message_id": {"type": ["string", "null"], "maxLength": 100, "description": "Dedup key."},
 }
-_ERRORS = errors.documented(400, 401, 413, 415, 429, 503)
+_ERRORS = errors.documented(400, 401, 403, 413, 415, 429, 503)
 
 
 class Tracked(documents.Accepted):
@@ -186,10 +187,10 @@ async def watchlist_add(request: Request, services: Wired, shown: Shown) -> Trac
     return Tracked(event_id=str(event.id), session_id=session)
 
 
-@router.get("/track/recommendations/{user_id:path}", responses=errors.documented(401, 503))
-async def recommendations(user_id: str, services: Wired, shown: Shown) -> Recommendations:
+@router.get("/track/recommendations/{user_id:path}", responses=errors.documented(401, 403, 429, 503))
+async def recommendations(user_id: str, request: Request, services: Wired, shown: Shown) -> Recommendations:
     """Recommend the six best sellers of the category that dominates the customer's last 50 views."""
-    store = await access(services, shown, "write", "admin")
+    store = await access(request, services, shown, Scope.READ, public=True)
     category, products = await reports.recommendations(services.engine, store.store_id, user_id)
     return Recommendations(category=category, products=products)
 
@@ -232,7 +233,7 @@ async def recommendations(user_id: str, services: Wired, shown: Shown) -> Recomm
 async def cart(request: Request, services: Wired, shown: Shown) -> Tracked:
     """Tell what a whole cart holds now."""
     body = await json_object(request, EVENT_LIMIT)
-    store = await _store(services, shown, body)
+    store = await _store(request, services, shown, body)
     data, name = body.get("cart_data"), body.get("event")
     if not isinstance(data, dict):
         raise InvalidEvent("cart_data", "must be an object")
@@ -259,7 +260,7 @@ async def _track(
 ) -> tuple[Event, str | None]:
     """Store a product event, and make a session id if it names nobody."""
     body = await json_object(request, EVENT_LIMIT)
-    store = await _store(services, shown, body)
+    store = await _store(request, services, shown, body)
     for field in filter(None, ("product_id", required)):
         if body.get(field) in (None, ""):
             raise InvalidEvent(field, "is missing")
@@ -273,9 +274,10 @@ async def _track(
     return event, session
 
 
-async def _store(services: Services, shown: list[str], body: Mapping[str, Any]) -> Access:
+async def _store(request: Request, services: Services, shown: list[str], body: Mapping[str, Any]) -> Access:
     own = body.get("writeKey")
-    return await access(services, [*shown, own] if isinstance(own, str) else shown, "write")
+    shown = [*shown, own] if isinstance(own, str) else shown
+    return await access(request, services, shown, Scope.WRITE, public=True)
 
 
 def _understood(raw: dict[str, Any], request: Request, services: Services, store: Access) -> Event:

@@ -16,6 +16,7 @@ from api.body import BATCH_LIMIT, EVENT_LIMIT, json_object
 from api.envelope import Arrival, moment, understood
 from api.keys import Shown, access
 from api.services import Services, Wired
+from domain.access import Scope
 from domain.errors import InvalidEvent, InvalidInput, TooLarge
 
 MAX_EVENTS = 2500
@@ -37,8 +38,8 @@ async def single(kind: str, request: Request, services: Services, shown: list[st
 async def batch(request: Request, services: Wired, shown: Shown) -> Response:
     """Accept up to 2500 events; the good ones are stored even if others are not."""
     body = await json_object(request, BATCH_LIMIT)
-    arrival = await _arrival(request, services, shown, body)
     raws = body.get("batch")
+    arrival = await _arrival(request, services, shown, body, cost=len(raws) if isinstance(raws, list) else 1)
     if not isinstance(raws, list):
         raise InvalidInput("batch", "must be a list of events")
     if len(raws) > MAX_EVENTS:
@@ -63,14 +64,20 @@ def accepted() -> JSONResponse:
     return JSONResponse({"success": True})
 
 
-async def _arrival(request: Request, services: Services, shown: list[str], body: Mapping[str, Any]) -> Arrival:
+async def _arrival(
+    request: Request, services: Services, shown: list[str], body: Mapping[str, Any], cost: int = 1
+) -> Arrival:
     """Find the store, the moment and the customer's address of a request.
 
     Raises:
-        NotAuthorised: No key, neither in the headers nor in the address nor in the body, is a write key.
+        NotAuthorised: No key, neither in the headers nor in the address nor in the body, is valid.
+        ScopeMissing: None of them may send events.
+        OriginRefused: The store does not list the page that the request comes from.
+        LimitReached: The key takes more than it may.
     """
     own = body.get("writeKey")
-    store = await access(services, [*shown, own] if isinstance(own, str) else shown, "write")
+    shown = [*shown, own] if isinstance(own, str) else shown
+    store = await access(request, services, shown, Scope.WRITE, public=True, cost=max(1, min(cost, MAX_EVENTS)))
     # Only a browser's request comes from the customer's own address; a server's comes from the shop.
     context = body.get("context")
     direct = "origin" in request.headers or (isinstance(context, dict) and context.get("direct") is True)
@@ -115,7 +122,7 @@ def _add(name: str, short: str, endpoint: Any, summary: str, body: dict[str, Any
         summary=summary,
         operation_id=name,
         response_model=documents.Accepted,
-        responses=errors.documented(400, 401, 413, 415, 429, 503),
+        responses=errors.documented(400, 401, 403, 413, 415, 429, 503),
         openapi_extra=body,
     )
     for alias in (f"/v1/{name}/", short, f"{short}/"):

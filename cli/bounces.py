@@ -17,7 +17,7 @@ from adapters.postgres.ingest import EventStore
 from adapters.postgres.provider_secrets import ProviderSecrets
 from adapters.providers import sendgrid
 from adapters.settings import Settings
-from cli.operate import DataDir, StoreId, existing, on_database, system_now
+from cli.operate import DataDir, StoreId, by_whom, existing, on_database, system_now
 from cli.stack.keys import DEMO_STORE
 from domain.errors import InvalidInput, NotFound
 
@@ -88,14 +88,22 @@ def set_secret(
     if name == "postmark" and ":" not in secret:
         raise InvalidInput("secret", "must be user:password")
     masters = Settings().master_secrets()
-    on_database(lambda engine: ProviderSecrets(engine, masters).add(store_id, name, secret, system_now), data_dir)
+
+    async def add(engine: AsyncEngine) -> None:
+        await ProviderSecrets(engine, masters).add(store_id, name, secret, system_now, by=by_whom())
+
+    on_database(add, data_dir)
     typer.echo(f"webhooks of {name} are taken at /webhooks/{name}/{store_id}")
 
 
 @provider.command("forget")
 def forget_secrets(name: ProviderName, store_id: StoreId = DEMO_STORE.store_id, data_dir: DataDir = _DATA_DIR) -> None:
     """Forget what proves a provider's webhooks: they are refused from now on."""
-    count = on_database(lambda engine: ProviderSecrets(engine, ()).forget(store_id, name), data_dir)
+
+    async def forget(engine: AsyncEngine) -> int:
+        return await ProviderSecrets(engine, ()).forget(store_id, name, system_now, by=by_whom())
+
+    count = on_database(forget, data_dir)
     if not count:
         raise NotFound(f"store {store_id!r} has no secret of {name}")
     typer.echo(f"{count} forgotten")

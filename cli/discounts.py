@@ -14,8 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from adapters.postgres import audit
 from adapters.postgres import discounts as pools
 from adapters.postgres.tenancy import as_store
-from cli.operate import DataDir, StoreId, existing, on_database
-from cli.run import by_whom
+from cli.operate import DataDir, StoreId, by_whom, existing, on_database
 from cli.stack.keys import DEMO_STORE
 from domain.discounts import read_codes
 from domain.errors import InvalidInput

@@ -13,10 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.postgres import pauses
 from adapters.postgres.pauses import Standing
-from cli.operate import DataDir, StoreId, existing, on_database
+from cli.operate import DataDir, StoreId, by_whom, existing, on_database
 from cli.plan import span
 from cli.rollout import roll_out
-from cli.run import by_whom
 from cli.stack.keys import DEMO_STORE
 from domain.operations import OnResume
 from domain.rollouts import Order, ResumeOrder, Tally

@@ -16,9 +16,8 @@ import templates
 from adapters.postgres import forecast, plans, rollouts
 from adapters.postgres.forecast import Forecast, Running, Side
 from adapters.postgres.tenancy import as_store
-from cli.operate import DataDir, StoreId, existing, on_database, system_now
+from cli.operate import DataDir, StoreId, by_whom, existing, on_database, system_now
 from cli.rollout import roll_out
-from cli.run import by_whom
 from cli.stack.keys import DEMO_STORE
 from domain.errors import InvalidInput, InvalidPlan, NotFound, OperationRefused
 from domain.plans import PLANS, Plan, is_follow_up, validated

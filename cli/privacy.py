@@ -11,10 +11,10 @@ from adapters.master_keys import MasterKeys
 from adapters.postgres import export, reports
 from adapters.postgres.customer_keys import CustomerKeys
 from adapters.postgres.provider_secrets import ProviderSecrets
+from adapters.postgres.tenancy import as_store, every_store
 from adapters.settings import Settings
 from adapters.temporal.erasure import Erasure
-from cli.operate import DataDir, StoreId, existing, on_database, system_now
-from cli.run import by_whom
+from cli.operate import DataDir, StoreId, by_whom, existing, note, on_database, system_now
 from cli.stack import keys
 from cli.stack.keys import DEMO_STORE
 from cli.temporal import connector, leave_with
@@ -42,6 +42,8 @@ def export_customer(
         await existing(engine, store_id)
         customer_id, _ = await reports.journeys_of(engine, store_id, customer)
         found = await export.of_customer(engine, store_id, customer_id)
+        async with as_store(engine, store_id) as connection:
+            await note(connection, store_id, "export", f"customer:{customer_id}", {})
         return str(customer_id), export.bundle(found, system_now())
 
     customer_id, packed = on_database(act, data_dir)
@@ -102,7 +104,11 @@ def rewrap(data_dir: DataDir = _DATA_DIR) -> None:
 
     async def anew(engine: AsyncEngine) -> int:
         providers = await ProviderSecrets(engine, secrets).rewrap()
-        return providers + await CustomerKeys(engine, MasterKeys(secrets), system_now).rewrap()
+        count = providers + await CustomerKeys(engine, MasterKeys(secrets), system_now).rewrap()
+        for store_id in await every_store(engine) if count else ():  # a master key is the installation's
+            async with as_store(engine, store_id) as connection:
+                await note(connection, store_id, "keys_rewrapped", "master-key", {"count": count})
+        return count
 
     count = on_database(anew, data_dir)
     print(f"{count} keys wrapped anew; the first of JOURNEYS_MASTER_KEYS opens everything")

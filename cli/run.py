@@ -1,8 +1,5 @@
 """`journeys runs`, `journeys why`, `journeys run`: find one run, ask why it wrote or did not, hurry it or end it."""
 
-import getpass
-import os
-import re
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
@@ -16,11 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from adapters.postgres import reports
 from adapters.postgres import why as explanations
 from adapters.temporal.operator import RunOperator
-from cli.operate import DataDir, StoreId, on_database, system_now
+from cli.operate import DataDir, StoreId, by_whom, on_database, system_now
 from cli.stack.keys import DEMO_STORE
 from cli.temporal import connector, leave_with
 from domain.errors import InvalidInput
-from domain.operations import Operator, Reason
+from domain.operations import Reason
 
 run = typer.Typer(help="Act on one run.", no_args_is_help=True)
 
@@ -110,15 +107,6 @@ def _operate(act: Callable[[RunOperator], Awaitable[str]], data_dir: Path) -> No
         return 0
 
     leave_with(tell)
-
-
-def by_whom() -> Operator:
-    """Name who sits at this terminal, as far as an audit log may know it."""
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):  # a container may run as a number that has no name
-        user = str(os.getuid())
-    return "cli:" + re.sub(r"[^A-Za-z0-9._-]", "_", user)[:50]
 
 
 def _story(told: explanations.Why) -> Iterator[str]:

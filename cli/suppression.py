@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from adapters.postgres import audit, suppressions
 from adapters.postgres.suppressions import Reason, Suppression
 from adapters.postgres.tenancy import as_store
-from cli.operate import DataDir, StoreId, existing, on_database, system_now
+from cli.operate import DataDir, StoreId, by_whom, existing, on_database, system_now
 from cli.stack.keys import DEMO_STORE
 from domain.errors import InvalidInput, NotFound
 
@@ -133,5 +133,5 @@ async def _note(
 ) -> None:
     """Write down that it was done, but not to whom (G8)."""
     await audit.write(
-        connection, store_id, str(uuid4()), by="cli", action=action, subject="suppressions", detail=detail, at=now
+        connection, store_id, str(uuid4()), by=by_whom(), action=action, subject="suppressions", detail=detail, at=now
     )

@@ -5,12 +5,15 @@ JourneysError
 │   ├── InvalidEvent        an event that cannot be stored (400)
 │   ├── InvalidPlan         a plan that breaks a rule (400)
 │   └── InvalidToken        a link token that was not signed by us (400)
-├── NotAuthorised           unknown, revoked or insufficient key (401)
+├── NotAuthorised           unknown, revoked or ended key (401)
+├── ScopeMissing            a valid key that may not do this (403)
+├── OriginRefused           a public key on a page that its store does not list (403)
 ├── TooLarge                a body over the limit (413)
 ├── UnsupportedEncoding     a body packed in a way that we cannot unpack (415)
-├── OperationRefused        a run that cannot do what an operator asks of it now (409)
+├── OperationRefused        what an operator asks cannot be done now (409)
 ├── NotFound                no such store, customer, run (404)
 ├── Overloaded              we cannot take more right now; ask again (429)
+│   └── LimitReached        this key takes more than it may; says when to ask again
 ├── Unavailable             a part that we need is down; ask again (503)
 │   ├── EventsPending       an accepted event of this customer is not applied yet
 │   └── ChannelUnavailable  the provider answered "later" or could not be reached
@@ -67,9 +70,21 @@ class InvalidToken(JourneysError):
 
 
 class NotAuthorised(JourneysError):
-    """The key is missing, unknown, revoked or of the wrong kind."""
+    """The key is missing, unknown, revoked or at its end."""
 
     status_code = 401
+
+
+class ScopeMissing(JourneysError):
+    """The key is valid, but does not open this."""
+
+    status_code = 403
+
+
+class OriginRefused(JourneysError):
+    """This page may not use the key: its origin is not on the store's list."""
+
+    status_code = 403
 
 
 class TooLarge(JourneysError):
@@ -101,6 +116,18 @@ class Overloaded(JourneysError):
 
     status_code = 429
     retryable = True
+
+
+class LimitReached(Overloaded):
+    """The key has taken what it may for now.
+
+    Attributes:
+        wait: Seconds until there is something again.
+    """
+
+    def __init__(self, wait: float) -> None:
+        super().__init__("this key takes more than it may; send this one again later")
+        self.wait = wait
 
 
 class Unavailable(JourneysError):

@@ -22,14 +22,13 @@ from activities.note import NoteOperation
 from activities.rollout import RollOut
 from activities.stock import ReleaseWave
 from adapters.channels.memory import MemoryChannel
-from adapters.postgres import plans, queue
+from adapters.postgres import plans, queue, stores
 from adapters.postgres.audit import PostgresOperations
 from adapters.postgres.identities import new_id
 from adapters.postgres.ingest import EventStore
 from adapters.postgres.ledger import PostgresLedger
 from adapters.postgres.pauses import PostgresPauses
 from adapters.postgres.rollouts import PostgresReplans
-from adapters.postgres.stores import KeyStore
 from adapters.postgres.tables import messages, runs
 from adapters.postgres.tenancy import as_store
 from adapters.postgres.waitlist import PostgresWaitlist
@@ -258,7 +257,7 @@ async def opened(env: WorkflowEnvironment, engine: AsyncEngine) -> AsyncIterator
         store_id=shop.store_id, name="Mugs & More", url="https://mugs.test", currency="EUR",
         sender_email="hello@mugs.test", sender_name="Mugs & More", address="1 Kiln Lane, Stoke",
     )  # fmt: skip
-    await KeyStore(engine, lambda: shop.now).create_store(card)
+    await stores.create(engine, card, shop.now, by="system:rehearsal")
     activities: list[Callable[..., Any]] = [
         deliver.deliver,
         deliver.abandon,

@@ -67,7 +67,7 @@ def shared_database(database_url: str, template: str) -> Iterator[str]:
 def database(shared_database: str) -> str:
     """The URL of a migrated, empty database; whatever an earlier test left connected is cut off."""
     tables = "; ".join(f"delete from {table.name}" for table in reversed(metadata.sorted_tables))  # noqa: S608
-    _execute(shared_database, f"{_CUT_OFF}; {tables}")
+    _execute(shared_database, f"{_CUT_OFF}; set local journeys.retention = 'on'; {tables}")
     return shared_database
 
 

@@ -7,7 +7,9 @@ import hypothesis
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from adapters.postgres.stores import KeyStore
+from adapters.postgres import stores
+from adapters.postgres.keys import KeyStore
+from domain.access import ADMIN_KEY, WRITE_KEY
 from domain.message import StoreCard
 
 # Properties are judged by what they find, not by how fast a busy machine finds it.
@@ -60,6 +62,6 @@ async def store(engine: AsyncEngine, clock: SteppedClock) -> Shop:
         sender_name="Mugs & More",
         address="1 Kiln Lane, Stoke",
     )
-    await keys.create_store(card)
-    write, admin = await keys.create_key("mugs", "write"), await keys.create_key("mugs", "admin")
+    await stores.create(engine, card, clock(), by="test")
+    write, admin = [await keys.create("mugs", grant, by="test") for grant in (WRITE_KEY, ADMIN_KEY)]
     return Shop(store_id="mugs", write_key=write.secret, admin_key=admin.secret)

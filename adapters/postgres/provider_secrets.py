@@ -3,17 +3,21 @@
 They are sealed where there is a master key (`JOURNEYS_MASTER_KEYS`); one that was kept before stays readable.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.master_keys import SEALED, MasterKeys
+from adapters.postgres import audit
 from adapters.postgres.tables import provider_secrets, stores
 from adapters.postgres.tenancy import as_store, every_store
 from domain.errors import ConfigurationError, NotFound, Unavailable
+from domain.operations import Operator
 from domain.ports import Clock
 
 
@@ -45,7 +49,7 @@ class ProviderSecrets:
             raise Unavailable("the webhook could not be verified now; send it again") from problem
         return [self._open(secret, _owner(store_id, provider)) for secret in kept]
 
-    async def add(self, store_id: str, provider: str, secret: str, clock: Clock) -> None:
+    async def add(self, store_id: str, provider: str, secret: str, clock: Clock, *, by: Operator) -> None:
         """Keep one more secret.
 
         Raises:
@@ -59,13 +63,17 @@ class ProviderSecrets:
             if not await connection.scalar(select(stores.c.store_id).where(stores.c.store_id == store_id)):
                 raise NotFound(f"there is no store {store_id!r}")
             await connection.execute(upsert(provider_secrets).values(row).on_conflict_do_nothing())
+            await _note(connection, store_id, provider, "provider_secret_added", {}, by, clock())
 
-    async def forget(self, store_id: str, provider: str) -> int:
+    async def forget(self, store_id: str, provider: str, clock: Clock, *, by: Operator) -> int:
         """Forget all secrets of a store for a provider; returns how many there were."""
         here = (provider_secrets.c.store_id == store_id) & (provider_secrets.c.provider == provider)
         async with as_store(self._engine, store_id) as connection:
             gone = await connection.execute(delete(provider_secrets).where(here).returning(provider_secrets.c.secret))
-            return len(gone.all())
+            count = len(gone.all())
+            if count:
+                await _note(connection, store_id, provider, "provider_secrets_forgotten", {"count": count}, by, clock())
+            return count
 
     async def rewrap(self) -> int:
         """Seal the secrets of all stores with the newest master key; returns how many were not yet."""
@@ -91,6 +99,21 @@ class ProviderSecrets:
         if kept.startswith(SEALED):
             raise ConfigurationError("a provider's secret is sealed; set JOURNEYS_MASTER_KEYS")
         return kept
+
+
+async def _note(
+    connection: AsyncConnection,
+    store_id: str,
+    provider: str,
+    action: str,
+    detail: Mapping[str, Any],
+    by: str,
+    at: datetime,
+) -> None:
+    await audit.write(
+        connection, store_id, by=by, action=action, subject=f"provider:{provider}",
+        detail=detail, at=at,
+    )  # fmt: skip
 
 
 def _owner(store_id: str, provider: str) -> str:

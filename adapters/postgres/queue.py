@@ -148,16 +148,20 @@ async def retry(engine: AsyncEngine, store_id: str, event_id: UUID | None = None
     Returns:
         How many.
     """
+    async with as_store(engine, store_id) as connection:
+        return await put_back(connection, store_id, event_id)
+
+
+async def put_back(connection: AsyncConnection, store_id: str, event_id: UUID | None = None) -> int:
+    """Do what `retry` does, in a transaction of the caller."""
     query = update(events).where(events.c.store_id == store_id, events.c.state == "parked")
     if event_id is not None:
         query = query.where(events.c.id == event_id)
     # An event that was applied before it was parked owes only its commands.
     state = case((events.c.commands.is_(None), "pending"), else_="applied")
-    async with as_store(engine, store_id) as connection:
-        result = await connection.execute(query.values(state=state, attempts=0, retry_at=None).returning(events.c.id))
-        count = len(result.all())
-        await connection.execute(text("select pg_notify(:channel, '')"), {"channel": CHANNEL})
-    return count
+    result = await connection.execute(query.values(state=state, attempts=0, retry_at=None).returning(events.c.id))
+    await connection.execute(text("select pg_notify(:channel, '')"), {"channel": CHANNEL})
+    return len(result.all())
 
 
 def _event(row: Row[Any]) -> Event:

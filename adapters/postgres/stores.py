@@ -1,141 +1,93 @@
-"""Stores and their keys. Only a hash of a key is kept: 256 random bits need no slow hash."""
+"""Stores: the tenants, and what holds for all the keys of one."""
 
-import hashlib
-import hmac
-import secrets
-import time
-from typing import Literal
-from uuid import UUID
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
 
 from sqlalchemy import insert, select, update
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
-from uuid_utils.compat import uuid7
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from adapters.postgres.tables import keys, stores
-from adapters.postgres.tenancy import across_stores, as_store
-from domain.errors import InvalidInput, NotAuthorised, NotFound, Unavailable
+from adapters.postgres import audit
+from adapters.postgres.tables import stores
+from adapters.postgres.tenancy import as_store
+from domain.errors import InvalidInput, NotFound
+from domain.limits import Limit
 from domain.message import StoreCard
-from domain.ports import Clock
-from domain.values import Value
-
-Kind = Literal["write", "admin"]
-
-_MAX_REMEMBERED = 10_000
+from domain.operations import Operator
 
 
-class NewKey(Value):
-    """A key just made; the secret is shown this once."""
+async def create(engine: AsyncEngine, card: StoreCard, now: datetime, *, by: Operator, timezone: str = "UTC") -> None:
+    """Add a store.
 
-    key_id: UUID
-    secret: str
-
-
-class Access(Value):
-    """What a valid key opens: one store, and the currency that its amounts are in; and which key it is."""
-
-    key_id: UUID
-    store_id: str
-    kind: Kind
-    currency: str
-
-
-class KeyStore:
-    """Make, check and revoke the keys of stores."""
-
-    def __init__(self, engine: AsyncEngine, clock: Clock, *, remember: float = 10.0) -> None:
-        """Wire the keys to a database.
-
-        Args:
-            engine: Where stores and keys are kept.
-            clock: Tells when a key was made or revoked.
-            remember: Seconds that a valid key is trusted without asking again; a revocation takes that long.
-        """
-        self._engine = engine
-        self._clock = clock
-        self._remember = remember
-        self._known: dict[str, tuple[Access, float]] = {}
-
-    async def create_store(self, card: StoreCard, timezone: str = "UTC") -> None:
-        """Add a store.
-
-        Raises:
-            InvalidInput: There is a store with this id.
-        """
-        row = {**card.model_dump(), "timezone": timezone, "created_at": self._clock()}
-        async with as_store(self._engine, card.store_id) as connection:
-            if await connection.scalar(select(stores.c.store_id).where(stores.c.store_id == card.store_id)):
-                raise InvalidInput("store_id", "there is a store with this id")
-            await connection.execute(insert(stores).values(row))
-
-    async def create_key(self, store_id: str, kind: Kind) -> NewKey:
-        """Make a key for a store.
-
-        Raises:
-            NotFound: There is no such store.
-        """
-        new = NewKey(key_id=uuid7(), secret=f"{kind}_{secrets.token_urlsafe(32)}")
-        row = {
-            "store_id": store_id,
-            "key_id": new.key_id,
-            "kind": kind,
-            "hash": _hash(new.secret),
-            "created_at": self._clock(),
-        }
-        async with as_store(self._engine, store_id) as connection:
-            if not await connection.scalar(select(stores.c.store_id).where(stores.c.store_id == store_id)):
-                raise NotFound(f"there is no store {store_id!r}")
-            await connection.execute(insert(keys).values(row))
-        return new
-
-    async def verify(self, secret: str) -> Access:
-        """Tell what a key opens.
-
-        Raises:
-            NotAuthorised: The key is unknown or revoked.
-            Unavailable: The keys cannot be read now.
-        """
-        digest = _hash(secret)
-        known, until = self._known.get(digest, (None, 0.0))
-        if known is not None and until > time.monotonic():
-            return known
-        query = (
-            select(keys.c.hash, keys.c.key_id, keys.c.store_id, keys.c.kind, stores.c.currency)
-            .join(stores, stores.c.store_id == keys.c.store_id)
-            .where(keys.c.hash == digest, keys.c.revoked_at.is_(None))
-        )
-        try:
-            async with across_stores(self._engine) as connection:
-                row = (await connection.execute(query)).one_or_none()
-        except (SQLAlchemyError, OSError) as problem:
-            raise Unavailable("the key could not be checked now; send this again") from problem
-        if row is None or not hmac.compare_digest(row.hash, digest):
-            self._known.pop(digest, None)
-            raise NotAuthorised
-        access = Access(key_id=row.key_id, store_id=row.store_id, kind=row.kind, currency=row.currency)
-        if len(self._known) >= _MAX_REMEMBERED:
-            self._known.clear()
-        self._known[digest] = (access, time.monotonic() + self._remember)
-        return access
-
-    async def revoke(self, store_id: str, key_id: UUID) -> None:
-        """Make a key worthless from now on.
-
-        Raises:
-            NotFound: The store has no such key.
-        """
-        query = (
-            update(keys)
-            .where(keys.c.store_id == store_id, keys.c.key_id == key_id)
-            .values(revoked_at=self._clock())
-            .returning(keys.c.hash)
-        )
-        async with as_store(self._engine, store_id) as connection:
-            digest = await connection.scalar(query)
-        if digest is None:
-            raise NotFound("the store has no such key")
-        self._known.pop(digest, None)
+    Raises:
+        InvalidInput: There is a store with this id.
+    """
+    row = {**card.model_dump(), "timezone": timezone, "created_at": now}
+    async with as_store(engine, card.store_id) as connection:
+        if await connection.scalar(select(stores.c.store_id).where(stores.c.store_id == card.store_id)):
+            raise InvalidInput("store_id", "there is a store with this id")
+        await connection.execute(insert(stores).values(row))
+        detail = {"currency": card.currency, "timezone": timezone}
+        await _note(connection, card.store_id, "store_created", detail, by, now)
 
 
-def _hash(secret: str) -> str:
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+async def origins(engine: AsyncEngine, store_id: str) -> list[str] | None:
+    """Return from whose pages browsers may use a store's write keys; None is any.
+
+    Raises:
+        NotFound: There is no such store.
+    """
+    query = select(stores.c.origins).where(stores.c.store_id == store_id)
+    async with as_store(engine, store_id) as connection:
+        row = (await connection.execute(query)).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no store {store_id!r}")
+    return None if row.origins is None else list(row.origins)
+
+
+async def set_origins(
+    engine: AsyncEngine, store_id: str, allowed: Sequence[str] | None, now: datetime, *, by: Operator
+) -> None:
+    """Set from whose pages browsers may use a store's write keys.
+
+    Args:
+        engine: The database.
+        store_id: Whose they are.
+        allowed: Checked (`domain.access.origins`); None is any, an empty list is none.
+        now: For the audit log.
+        by: Who does it.
+
+    Raises:
+        NotFound: There is no such store.
+    """
+    detail = {"origins": None if allowed is None else list(allowed)}
+    async with as_store(engine, store_id) as connection:
+        await _change(connection, store_id, detail)
+        await _note(connection, store_id, "origins_set", detail, by, now)
+
+
+async def set_limit(engine: AsyncEngine, store_id: str, limit: Limit | None, now: datetime, *, by: Operator) -> None:
+    """Set what each key of a store may take; None is the default.
+
+    Raises:
+        NotFound: There is no such store.
+    """
+    detail = {"rate_limit": None if limit is None else limit.model_dump()}
+    async with as_store(engine, store_id) as connection:
+        await _change(connection, store_id, detail)
+        await _note(connection, store_id, "limit_set", detail, by, now)
+
+
+async def _change(connection: AsyncConnection, store_id: str, values: dict[str, Any]) -> None:
+    query = update(stores).where(stores.c.store_id == store_id).values(values).returning(stores.c.store_id)
+    if await connection.scalar(query) is None:
+        raise NotFound(f"there is no store {store_id!r}")
+
+
+async def _note(
+    connection: AsyncConnection, store_id: str, action: str, detail: dict[str, Any], by: Operator, now: datetime
+) -> None:
+    await audit.write(
+        connection, store_id, by=by, action=action, subject=f"store:{store_id}", detail=detail,
+        at=now,
+    )  # fmt: skip

@@ -22,7 +22,7 @@ from sqlalchemy import (
     Uuid,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 metadata = MetaData(
     naming_convention={
@@ -52,6 +52,10 @@ stores = Table(
     Column("address", Text, nullable=False, server_default=""),
     # of the hashes by which erased customers are recognised
     Column("salt", Uuid, nullable=False, server_default=text("gen_random_uuid()")),
+    # from whose pages browsers may use its write keys; None: from any
+    Column("origins", ARRAY(Text)),
+    # what each of its keys may take (`domain.limits.Limit`), unless the key has a limit of its own
+    Column("rate_limit", JSONB(none_as_null=True)),
     _time("created_at"),
 )
 
@@ -61,11 +65,22 @@ keys = Table(
     Column("store_id", Text, nullable=False),
     Column("key_id", Uuid, primary_key=True),
     Column("kind", Text, nullable=False),
+    # `domain.access.Scope`; a write key has none
+    Column("scopes", ARRAY(Text), nullable=False, server_default="{}"),
+    Column("name", Text, nullable=False, server_default=""),
     Column("hash", Text, nullable=False, unique=True),
+    Column("rate_limit", JSONB(none_as_null=True)),
     _time("created_at"),
+    # when it ends by itself, since it was rotated, and which key has taken its place
+    _time("expires_at", nullable=True),
+    Column("replaced_by", Uuid),
     _time("revoked_at", nullable=True),
+    # told by the processes of the API, each second: when its bucket is full again, and when it was last used
+    _time("full_at", nullable=True),
+    _time("last_used_at", nullable=True),
     ForeignKeyConstraint(["store_id"], ["stores.store_id"]),
-    CheckConstraint("kind in ('write', 'admin')", name="kind"),
+    CheckConstraint("kind in ('write', 'api')", name="kind"),
+    CheckConstraint("(kind = 'write') = (scopes = '{}')", name="scopes"),
 )
 
 events = Table(
@@ -416,7 +431,7 @@ decisions = Table(
 )
 Index("ix_decisions_run", decisions.c.store_id, decisions.c.run_id, decisions.c.decided_at)
 
-# What operators did, in the store's own words; append-only.
+# What operators did, in the store's own words; append-only, which a trigger enforces (docs/keys.md).
 audit = Table(
     "audit",
     metadata,
@@ -431,6 +446,7 @@ audit = Table(
     PrimaryKeyConstraint("store_id", "audit_id"),
 )
 Index("ix_audit_subject", audit.c.store_id, audit.c.subject, audit.c.at)
+Index("ix_audit_at", audit.c.store_id, audit.c.at.desc(), audit.c.audit_id.desc())
 
 pauses = Table(
     "pauses",

@@ -18,9 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
-from adapters.postgres import plans, queue
+from adapters.postgres import plans, queue, stores
 from adapters.postgres.ingest import EventStore
-from adapters.postgres.stores import KeyStore
 from adapters.temporal.engine import Engine
 from cli.backtest.agenda import Agenda
 from cli.backtest.billing import BillingRunner
@@ -112,7 +111,7 @@ class Replay:
 
     async def _open_store(self, journey: str, plan: Plan) -> None:
         began = self._todo[0][0]
-        await KeyStore(self._engine, lambda: began).create_store(_STORE)
+        await stores.create(self._engine, _STORE, began, by="system:backtest")
         shut = {name: validated(name, {"enabled": False}) for name in PLANS}
         for name, wanted in {**shut, journey: plan}.items():  # a follow-up is in no list
             await plans.put(self._engine, STORE, name, wanted, began)

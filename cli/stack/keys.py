@@ -10,9 +10,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
+from adapters.postgres import stores
 from adapters.postgres.engine import create_engine
-from adapters.postgres.stores import KeyStore, Kind
+from adapters.postgres.keys import KeyStore
 from adapters.settings import Settings
+from domain.access import ADMIN_KEY, WRITE_KEY, Grant
 from domain.errors import InvalidInput, NotAuthorised
 from domain.message import StoreCard
 
@@ -25,6 +27,8 @@ DEMO_STORE = StoreCard(
     sender_name="Demo Shop",
     address="1 Example Street, Springfield",
 )
+
+_BY = "system:stack"
 
 
 class Keys(BaseModel):
@@ -67,21 +71,21 @@ async def _ensured(known: Keys, database_url: str, store: StoreCard) -> Keys:
     try:
         key_store = KeyStore(engine, lambda: datetime.now(UTC))
         with contextlib.suppress(InvalidInput):  # it exists
-            await key_store.create_store(store)
+            await stores.create(engine, store, datetime.now(UTC), by=_BY)
         return Keys(
-            write_key=await _valid(key_store, store.store_id, "write", known.write_key),
-            admin_key=await _valid(key_store, store.store_id, "admin", known.admin_key),
+            write_key=await _valid(key_store, store.store_id, WRITE_KEY, known.write_key),
+            admin_key=await _valid(key_store, store.store_id, ADMIN_KEY, known.admin_key),
             link_secret=known.link_secret or secrets.token_urlsafe(32),
         )
     finally:
         await engine.dispose()
 
 
-async def _valid(key_store: KeyStore, store_id: str, kind: Kind, known: str) -> str:
+async def _valid(key_store: KeyStore, store_id: str, grant: Grant, known: str) -> str:
     try:
         access = await key_store.verify(known)
     except NotAuthorised:
         access = None
-    if access is not None and (access.store_id, access.kind) == (store_id, kind):
+    if access is not None and (access.store_id, access.scopes) == (store_id, frozenset(grant.scopes)):
         return known
-    return (await key_store.create_key(store_id, kind)).secret
+    return (await key_store.create(store_id, grant, by=_BY)).secret

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from adapters.postgres.keys import KeyStore
 from adapters.settings import Settings
 from api.app import create_app, system_clock
 from testing.inspection import as_owner
@@ -32,7 +33,8 @@ def built(shared_database: str) -> FastAPI:
 async def app(built: FastAPI, clock, store) -> AsyncIterator[FastAPI]:
     """The running application with new parts, the clock of the test, and one store."""
     async with built.router.lifespan_context(built):
-        built.state.services = replace(built.state.services, clock=clock)
+        services = built.state.services
+        built.state.services = replace(services, clock=clock, keys=KeyStore(services.engine, clock))
         yield built
 
 

@@ -7,7 +7,8 @@ import pytest
 from sqlalchemy import insert
 from uuid_utils.compat import uuid7
 
-from adapters.postgres import tables
+from adapters.postgres import stores, tables
+from domain.access import Grant, Scope
 from testing.inspection import as_owner
 
 OURS, MERGED = UUID(int=7), UUID(int=8)
@@ -79,19 +80,18 @@ async def test_an_unknown_customer_is_404(anyone, ann, store):
         assert (answer.status_code, answer.json()["success"]) == (404, False)
 
 
-async def test_only_the_stores_own_admin_key_opens_it(anyone, app, ann, store):
+async def test_only_the_stores_own_key_opens_it(anyone, app, ann, store, clock):
     """A write key stands in public pages; another store's key sees its own customer only (G7)."""
     from domain.message import StoreCard
 
     keys = app.state.services.keys
-    await keys.create_store(
-        StoreCard(store_id="hats", name="", url="", currency="USD", sender_email="", sender_name="")
-    )
-    other = (await keys.create_key("hats", "admin")).secret
+    hats = StoreCard(store_id="hats", name="", url="", currency="USD", sender_email="", sender_name="")
+    await stores.create(app.state.services.engine, hats, clock(), by="test")
+    other = (await keys.create("hats", Grant(kind="api", scopes=(Scope.READ,)), by="test")).secret
     path = f"/api/v1/customers/{OURS}/journeys"
 
     assert (await anyone.get(path)).status_code == 401
-    assert (await anyone.get(path, auth=(store.write_key, ""))).status_code == 401
+    assert (await anyone.get(path, auth=(store.write_key, ""))).status_code == 403
     seen = (await anyone.get(path, headers={"Authorization": f"Bearer {other}"})).json()
     assert [run["workflow_id"] for run in seen["journeys"]] == ["hats/welcome/x"]
     assert (await anyone.get("/api/v1/customers/u-1/journeys", auth=(other, ""))).status_code == 404

@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from api.app import create_app, system_clock
+from domain.access import WRITE_KEY
 
 
 class BadDay:
@@ -98,7 +99,7 @@ async def test_official_clients_store_every_event_once_through_a_bad_day(bad_day
     """503, then 429 with Retry-After, then an answer lost after the commit, then 200: each event is stored once."""
     host, wrapped = bad_day
     keys = app.state.services.keys
-    segment, rudder = await keys.create_key("mugs", "write"), await keys.create_key("mugs", "write")
+    segment, rudder = [await keys.create("mugs", WRITE_KEY, by="test") for _ in range(2)]
     failures: list[object] = []
     await asyncio.gather(
         asyncio.to_thread(_use_segment, host, segment.secret, failures),
@@ -124,7 +125,7 @@ async def test_a_client_gives_up_at_once_what_can_never_be_stored(bad_day, app, 
     keys = app.state.services.keys
     failures: list[str] = []
     for maker in (Segment, Rudder):
-        key = (await keys.create_key("mugs", "write")).secret
+        key = (await keys.create("mugs", WRITE_KEY, by="test")).secret
         wrapped.seen["Basic " + b64encode(f"{key}:".encode()).decode()] = len(BadDay.FAULTS)
         client = maker(key, host=host, on_error=lambda error, _items: failures.append(str(error)))
         client.track("u-1", "Bad\0Name")

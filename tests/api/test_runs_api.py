@@ -13,10 +13,11 @@ from fastapi import FastAPI
 from pydantic import TypeAdapter
 from temporalio.client import Client
 
-from adapters.postgres.stores import KeyStore
+from adapters.postgres.keys import KeyStore
 from adapters.settings import Settings
 from api import runs
 from api.app import create_app
+from domain.access import ADMIN_KEY, WRITE_KEY
 from domain.errors import Unavailable
 from domain.operations import SkipWait
 from testing import TimeSkippingShop
@@ -55,7 +56,7 @@ async def admin(shop: TimeSkippingShop, settings: Settings) -> AsyncIterator[Adm
     async def temporal() -> Client:
         return shop.env.client
 
-    new = await KeyStore(shop.engine, lambda: shop.now).create_key(shop.store_id, "admin")
+    new = await KeyStore(shop.engine, lambda: shop.now).create(shop.store_id, ADMIN_KEY, by="test")
     app = create_app(settings, lambda: shop.now, temporal=temporal)
     async with app.router.lifespan_context(app):
         admin = Admin(app, new.secret, f"key:{new.key_id}")
@@ -227,11 +228,11 @@ async def test_only_the_own_admin_key_reaches_a_run(shop: TimeSkippingShop, admi
     await shop.track("Product Added", **MUG)
     run = (await run_of(shop)).run_id
     keys = KeyStore(shop.engine, lambda: shop.now)
-    write = (await keys.create_key(shop.store_id, "write")).secret
+    write = (await keys.create(shop.store_id, WRITE_KEY, by="test")).secret
     calls = (("GET", "why", None), ("POST", "skip-wait", None), ("POST", "leave", {"because": "mine"}))
     for method, what, body in calls:
         path = f"/api/v1/runs/{run}/{what}"
-        assert (await admin.client.request(method, path, json=body, auth=(write, ""))).status_code == 401
+        assert (await admin.client.request(method, path, json=body, auth=(write, ""))).status_code == 403
         assert (await admin.client.request(method, path, json=body, auth=("", ""))).status_code == 401
     assert (await run_of(shop)).outcome == "running"
 
@@ -247,7 +248,7 @@ async def test_without_temporal_why_is_answered_and_operations_may_be_repeated(
     await shop.subscriber()
     await shop.track("Product Added", **MUG)
     run = (await run_of(shop)).run_id
-    key = (await KeyStore(shop.engine, lambda: shop.now).create_key(shop.store_id, "admin")).secret
+    key = (await KeyStore(shop.engine, lambda: shop.now).create(shop.store_id, ADMIN_KEY, by="test")).secret
     app = create_app(settings, lambda: shop.now, temporal=down)
     async with app.router.lifespan_context(app):
         cut_off = Admin(app, key, "")
@@ -265,7 +266,7 @@ async def test_a_temporal_that_is_not_there_is_503_within_the_patience(
     monkeypatch.setenv("TEMPORAL_ADDRESS", "127.0.0.1:1")
     await shop.subscriber()
     await shop.track("Product Added", **MUG)
-    key = (await KeyStore(shop.engine, lambda: shop.now).create_key(shop.store_id, "admin")).secret
+    key = (await KeyStore(shop.engine, lambda: shop.now).create(shop.store_id, ADMIN_KEY, by="test")).secret
     app = create_app(settings, lambda: shop.now)
     async with app.router.lifespan_context(app):
         cut_off = Admin(app, key, "")

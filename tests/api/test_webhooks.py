@@ -58,7 +58,7 @@ def secret(engine: AsyncEngine, store: Shop, clock: SteppedClock) -> Callable[..
     """Give the store what proves a provider."""
 
     async def keep(provider: str, secret: str) -> None:
-        await ProviderSecrets(engine, ()).add("mugs", provider, secret, clock)
+        await ProviderSecrets(engine, ()).add("mugs", provider, secret, clock, by="test")
 
     return keep
 

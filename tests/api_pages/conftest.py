@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.postgres.engine import create_engine
 from adapters.postgres.ingest import EventStore
-from adapters.postgres.stores import KeyStore
+from adapters.postgres.keys import KeyStore
 from adapters.settings import Settings
 from adapters.temporal.client import connect
 from adapters.temporal.operator import RunOperator

@@ -26,9 +26,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.common import SearchAttributeKey
 from temporalio.testing import WorkflowEnvironment
 
-from adapters.postgres import sending_rules
+from adapters.postgres import sending_rules, stores
 from adapters.postgres.identities import new_id
-from adapters.postgres.stores import KeyStore
 from adapters.postgres.tables import customers, messages, runs
 from adapters.postgres.tenancy import as_store
 from adapters.settings import Settings
@@ -175,7 +174,7 @@ async def eager_store(engine: AsyncEngine, now: datetime) -> None:
         store_id="eager", name="Eager", url="https://eager.test", currency="EUR", sender_email="hello@eager.test",
         sender_name="Eager",
     )  # fmt: skip
-    await KeyStore(engine, lambda: now).create_store(card)
+    await stores.create(engine, card, now, by="test")
     async with as_store(engine, "eager") as connection:
         rules = SendingRules(interrupted=Interrupted.RESEND)
         await sending_rules.put(connection, "eager", rules, "cli:test", now)

@@ -19,9 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from adapters.postgres import stores
 from adapters.postgres.ledger import PostgresLedger
 from adapters.postgres.routing import route
-from adapters.postgres.stores import KeyStore
 from adapters.postgres.tables import runs
 from adapters.postgres.tenancy import as_store
 from domain.delivery import CartQuiet, Condition, OrderStands, Result, Slot
@@ -98,7 +98,7 @@ async def messages_of(engine: AsyncEngine, arrivals: list[tuple[float, Event]]) 
     """Tell a new store a life as it arrives, and let everybody who is in a journey be written to."""
     teller = Telling(engine, f"life-{next(_numbers)}-{uuid4().hex[:6]}")
     card = {"name": "L", "url": "https://l.test", "currency": "EUR", "sender_email": "l@l.test", "sender_name": "L"}
-    await KeyStore(engine, lambda: START).create_store(StoreCard(store_id=teller.store_id, **card))
+    await stores.create(engine, StoreCard(store_id=teller.store_id, **card), START, by="test")
     async with as_store(engine, teller.store_id) as connection:
         for seconds, event in sorted(arrivals, key=lambda arrival: arrival[0]):
             mine = event.model_copy(update={"store_id": teller.store_id})

@@ -38,7 +38,7 @@ async def run_of(shop: TimeSkippingShop, journey: str) -> str:
 
 async def noted(shop: TimeSkippingShop) -> list[tuple[str, str, Any]]:
     """The audit log."""
-    query = select(audit.c.action, audit.c.by, audit.c.detail).where(audit.c.store_id == shop.store_id)
+    query = select(audit.c.action, audit.c.by, audit.c.detail).where(audit.c.subject.startswith("run:"))
     async with as_owner(shop.engine) as connection:
         return [(row.action, row.by, row.detail["detail"]) for row in await connection.execute(query)]
 

@@ -22,7 +22,7 @@ async def kept(engine: AsyncEngine) -> list[str]:
 async def test_a_secret_is_sealed_where_there_is_a_master_key(engine: AsyncEngine, store: Shop, clock: Clock) -> None:
     """Whoever reads the table cannot sign webhooks with it."""
     secrets = ProviderSecrets(engine, [OLD])
-    await secrets.add("mugs", "mailgun", "key-of-mailgun", clock)
+    await secrets.add("mugs", "mailgun", "key-of-mailgun", clock, by="test")
     (row,) = await kept(engine)
 
     assert "key-of-mailgun" not in row
@@ -31,7 +31,7 @@ async def test_a_secret_is_sealed_where_there_is_a_master_key(engine: AsyncEngin
 
 async def test_a_sealed_secret_opens_for_its_own_row_only(engine: AsyncEngine, store: Shop, clock: Clock) -> None:
     """A row that is copied to another provider or store proves nothing."""
-    await ProviderSecrets(engine, [OLD]).add("mugs", "mailgun", "key-of-mailgun", clock)
+    await ProviderSecrets(engine, [OLD]).add("mugs", "mailgun", "key-of-mailgun", clock, by="test")
     async with as_owner(engine) as connection:
         await connection.execute(provider_secrets.update().values(provider="postmark"))
 
@@ -41,8 +41,8 @@ async def test_a_sealed_secret_opens_for_its_own_row_only(engine: AsyncEngine, s
 
 async def test_rewrapping_lets_the_old_master_key_go(engine: AsyncEngine, store: Shop, clock: Clock) -> None:
     """What was kept in the open, or under the old key, is readable with the new one alone; again changes nothing."""
-    await ProviderSecrets(engine, ()).add("mugs", "sendgrid", "in the open", clock)
-    await ProviderSecrets(engine, [OLD]).add("mugs", "mailgun", "under the old key", clock)
+    await ProviderSecrets(engine, ()).add("mugs", "sendgrid", "in the open", clock, by="test")
+    await ProviderSecrets(engine, [OLD]).add("mugs", "mailgun", "under the old key", clock, by="test")
     both = ProviderSecrets(engine, [NEW, OLD])
 
     assert await both.rewrap() == 2
@@ -55,7 +55,7 @@ async def test_a_sealed_secret_without_a_master_key_is_a_fault_of_the_settings(
     engine: AsyncEngine, store: Shop, clock: Clock
 ) -> None:
     """The provider sends again; a 401 would make it give up."""
-    await ProviderSecrets(engine, [OLD]).add("mugs", "mailgun", "key-of-mailgun", clock)
+    await ProviderSecrets(engine, [OLD]).add("mugs", "mailgun", "key-of-mailgun", clock, by="test")
 
     with pytest.raises(ConfigurationError, match="JOURNEYS_MASTER_KEYS"):
         await ProviderSecrets(engine, ()).of("mugs", "mailgun")

@@ -1,0 +1,133 @@
+"""What one request may cost at most: bytes of its body, time to send it, time to answer it, and time for its head.
+
+Whatever an endpoint checks besides is stricter. A client that is too slow is answered 503 and not 408, since tracking
+clients give up on what is refused by a 4xx.
+"""
+
+import asyncio
+from collections.abc import Mapping
+
+import structlog
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from api import codec, webhooks
+from api.body import BATCH_LIMIT, EVENT_LIMIT
+from api.errors import Problem, rejected
+from domain.errors import TooLarge, Unavailable
+
+HEAD_TIME = 10.0
+"""Seconds for the request line and the header fields."""
+HEAD_LIMIT = 32 << 10
+"""Bytes of the header fields."""
+BODY_TIME = 20.0
+"""Seconds for the whole body, so that nobody holds a connection with a byte now and then."""
+ANSWER_TIME = 60.0
+"""Seconds until there is an answer; a database or Temporal that hangs is given up long before."""
+ERASURE_TIME = 660.0
+"""The one exception: an erasure searches every event of a store, all or nothing."""
+LIMITS: Mapping[str, int] = {"/v1/": BATCH_LIMIT, "/webhooks/": webhooks.LIMIT, "/codec": codec.LIMIT}
+"""Bytes of a body, by the beginning of the path; elsewhere those of one event."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Patience:
+    """Bound every request, whichever endpoint it is for and whether there is one."""
+
+    def __init__(self, app: ASGIApp, body_time: float = BODY_TIME, answer_time: float = ANSWER_TIME) -> None:
+        self._app = app
+        self._body_time = body_time
+        self._answer_time = answer_time
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal begun
+            begun = begun or message["type"] == "http.response.start"
+            await send(message)
+
+        erasure = scope["method"] == "DELETE" and scope["path"].startswith("/api/v1/customers/")
+        patience = asyncio.timeout(ERASURE_TIME if erasure else self._answer_time)
+        try:
+            async with patience:
+                await self._app(scope, self._bounded(scope, receive), watched)
+        except TimeoutError:
+            if begun or not patience.expired():
+                raise
+            _log.warning("a request took too long")
+            answer = rejected(503, [Problem(field="request", message="it took too long; send it again later")])
+            await answer(scope, receive, send)
+
+    def _bounded(self, scope: Scope, receive: Receive) -> Receive:
+        limit = next((size for path, size in LIMITS.items() if scope["path"].startswith(path)), EVENT_LIMIT)
+        told = Headers(scope=scope).get("content-length", "")
+        received, whole = 0, False
+        deadline = asyncio.get_running_loop().time() + self._body_time
+
+        async def bounded() -> Message:
+            nonlocal received, whole
+            if told.isdecimal() and int(told) > limit:  # who says so at once is refused at once
+                raise TooLarge(f"must not be larger than {limit >> 10} KB")
+            if whole:  # what is waited for now is that the client leaves
+                return await receive()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError as problem:
+                raise Unavailable("the body did not arrive in time; send it again") from problem
+            received += len(message.get("body", b""))
+            whole = not message.get("more_body", False)
+            if received > limit:
+                raise TooLarge(f"must not be larger than {limit >> 10} KB")
+            return message
+
+        return bounded
+
+
+class PromptHead(HttpToolsProtocol):
+    """A connection that is closed if the head of a request does not arrive, in time and in bounds.
+
+    uvicorn has a limit for what comes after an answer (`timeout_keep_alive`), and none for what comes first.
+    """
+
+    _alarm: asyncio.TimerHandle | None = None
+    _head = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._arrived()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._head = 0
+        if self._alarm is None:
+            self._expect_head()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        self._head += len(name) + len(value)
+        if self._head > HEAD_LIMIT:
+            raise ValueError("the head is too large")  # the parser answers 400 and closes
+
+    def on_headers_complete(self) -> None:
+        self._arrived()
+        super().on_headers_complete()
+
+    def _expect_head(self) -> None:
+        self._alarm = self.loop.call_later(HEAD_TIME, self.transport.abort)
+
+    def _arrived(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = None
