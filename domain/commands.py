@@ -20,6 +20,7 @@ class NewRun(RunState):
         entry: The workflow's input as JSON data.
         delay: How long Temporal holds the first workflow task back; a signal ends the wait at once.
         expires_at: After this the run's row counts as closed, whatever happened to it.
+        urgency: Of the plan; commands that were stored before there was one take Temporal's middle.
         summary, details: What the Temporal UI shows of the run from its first second.
     """
 
@@ -30,6 +31,7 @@ class NewRun(RunState):
     entry: dict[str, Any]
     delay: timedelta
     expires_at: UtcTime
+    urgency: int = 3
     summary: str
     details: str
 

@@ -120,7 +120,7 @@ def _new_run(
         plan_version=offer.version, delay=delay,
         entry=entry.model_dump(mode="json") | {"plan": plan.model_dump(mode="json")},
         expires_at=state.now + plan.longest, trigger_event=UUID(trigger), began_by=fact.label,
-        exits=plan.ending_events,
+        exits=plan.ending_events, urgency=plan.urgency,
         summary=caption.summary(offer.journey, plan, offer.version),
         details=caption.outlook(plan, state.now + delay if delay else None, state.timezone),
     )  # fmt: skip

@@ -12,6 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.heartbeats import INTERVAL
     from domain.delivery import Delivery, Slot
 from workflows.timeline import grouped
+from workflows.turns import turn
 
 # 1, 2, 4, 8, 16, 32 s, then slower, for a day (requirements/3, error handling); each attempt asks the gate again.
 _RETRY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=15))
@@ -32,6 +33,7 @@ async def deliver(slot: Slot, interrupted: Callable[[], bool]) -> Delivery | Non
         slot,
         summary=f"{slot.step.name}: {slot.step.template} by e-mail",
         event_groups=grouped(slot.step.name),
+        priority=turn(slot.store_id, slot.step.urgency),
         start_to_close_timeout=_ONE_ATTEMPT,
         heartbeat_timeout=_SILENCE,
         schedule_to_close_timeout=_A_DAY,
@@ -49,4 +51,5 @@ async def deliver(slot: Slot, interrupted: Callable[[], bool]) -> Delivery | Non
         return await workflow.execute_activity_method(
             Deliver.abandon, slot, summary=f"{slot.step.name}: given up after a day",
             start_to_close_timeout=timedelta(seconds=30), retry_policy=_RETRY,
+            priority=turn(slot.store_id, slot.step.urgency),
         )  # fmt: skip

@@ -10,11 +10,13 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.temporal.search_attributes import KEYWORDS
 from domain import ids
+from domain.caps import PRIORITY
 from domain.commands import Command, EndRun, JoinRun, NewRun, ReleaseStock, RestartRun, SignalRun, StartRun
 from domain.errors import Unavailable
-from domain.facts import AnyFact
+from domain.facts import AnyFact, Topic
 from domain.runs import Outcome
 from domain.values import Value
+from workflows.turns import turn
 
 STORE_ID, CUSTOMER_ID, JOURNEY_OUTCOME = (SearchAttributeKey.for_keyword(name) for name in KEYWORDS)
 DOWN = {
@@ -102,6 +104,7 @@ class Engine:
             search_attributes=TypedSearchAttributes(attributes),
             static_summary=run.summary,
             static_details=run.details,
+            priority=turn(store_id, run.urgency),
             rpc_timeout=_PATIENCE,
             **how,
         )
@@ -116,6 +119,7 @@ class Engine:
             start_signal="restocked",
             start_signal_args=[command],
             static_summary="Stock waves",
+            priority=turn(store_id, PRIORITY[Topic.BACK_IN_STOCK]),
             rpc_timeout=_PATIENCE,
         )
 

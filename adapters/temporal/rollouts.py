@@ -18,6 +18,7 @@ from domain.errors import Unavailable
 from domain.operations import Replan
 from domain.rollouts import Answer, Order, ReplanOrder, Tally
 from workflows.rollout import Rollout
+from workflows.turns import turn
 
 _PATIENCE = timedelta(seconds=10)
 
@@ -76,6 +77,7 @@ async def begin(client: Client, task_queue: str, order: Order) -> WorkflowHandle
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             search_attributes=TypedSearchAttributes([SearchAttributePair(STORE_ID, order.store_id)]),
             static_summary=f"{order.kind} {order.journey}",
+            priority=turn(order.store_id, urgency=1),  # somebody waits for it
             rpc_timeout=_PATIENCE,
         )
     except RPCError as error:

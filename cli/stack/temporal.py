@@ -11,6 +11,14 @@ from domain.errors import ConfigurationError
 
 # The server is configured here alone; the user's own Temporal settings are meant for their own cluster.
 _NO_SETTINGS = ("--disable-config-file", "--disable-config-env")
+MATCHING = {
+    "matching.enableFairness": "true",
+    "matching.enableMigration": "true",
+    "matching.numTaskqueueReadPartitions": "1",
+    "matching.numTaskqueueWritePartitions": "1",
+}
+"""How work that waits is handed out: in turn by store (docs/deploying.md), work that waited when that was switched on
+included, from one queue in one exact order, which is enough for one machine."""
 
 
 class LocalTemporal:
@@ -49,6 +57,7 @@ class LocalTemporal:
             "--db-filename", str(self._data_dir / "temporal.db"),
             "--sqlite-pragma", "journal_mode=wal",
             "--sqlite-pragma", f"synchronous={'normal' if self._durable else 'off'}",
+            *(part for pair in MATCHING.items() for part in ("--dynamic-config-value", "=".join(pair))),
             *(part for name in KEYWORDS for part in ("--search-attribute", f"{name}=Keyword")),
         ]  # fmt: skip
         return Program(

@@ -49,6 +49,16 @@ class Step(Value):
         """The priority, said or by the topic."""
         return self.priority or PRIORITY[self.topic]
 
+    @property
+    def urgency(self) -> int:
+        """Who is served first, 1 before 5, when messages of all stores wait for the same workers.
+
+        It goes by the topic alone: with a `priority` of its own a store would move ahead of other stores. What is
+        transactional shares the first place with reminders of carts and does not stand before them: a class that goes
+        first makes all others wait, of every store.
+        """
+        return 1 if self.transactional else PRIORITY[self.topic]
+
 
 class Plan(Value):
     """What every journey's plan has.
@@ -84,6 +94,11 @@ class Plan(Value):
     def step(self, name: str) -> Step | None:
         """Return a step by its name."""
         return next((step for step in self.steps if step.name == name), None)
+
+    @property
+    def urgency(self) -> int:
+        """That of the most urgent step: a run's own tasks come before every message of it."""
+        return min(step.urgency for step in self.steps)
 
     @property
     def ending_events(self) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """docker-compose.yml stays in step with the settings and with the embedded stack. No Docker engine is needed."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from cli.main import app
 from cli.stack.local import Options
 from cli.stack.postgres import _BIN
 from cli.stack.services import Connections, programs
+from cli.stack.temporal import MATCHING
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -101,6 +103,16 @@ def test_both_stacks_have_the_same_search_attributes_and_the_same_postgres() -> 
     assert tuple(attributes) == KEYWORDS
     assert major is not None
     assert f"pginstall{major[0]}" in _BIN.parts
+
+
+def test_both_stacks_hand_out_waiting_work_alike() -> None:
+    """A store that is served in turn here must not wait for the others there."""
+    temporal = SERVICES["temporal"]
+    (mounted,) = temporal["configs"]
+    told = yaml.safe_load(COMPOSE["configs"][mounted["source"]]["content"])
+
+    assert mounted["target"] == temporal["environment"]["DYNAMIC_CONFIG_FILE_PATH"]
+    assert {name: json.dumps(rule["value"]) for name, (rule,) in told.items()} == MATCHING
 
 
 def test_our_containers_do_not_run_as_root() -> None:

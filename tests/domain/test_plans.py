@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.caps import PRIORITY
 from domain.errors import InvalidPlan
-from domain.plans import PLANS, SLACK, BackInStockPlan, validated
+from domain.facts import Topic
+from domain.plans import PLANS, SLACK, BackInStockPlan, Step, WelcomePlan, validated
 
 JOURNEYS = list(PLANS)
 
@@ -107,6 +109,17 @@ def test_a_mistake_in_a_plan_is_named_by_its_field(journey, settings, field):
 
     assert problem.value.field == field
     assert problem.value.message
+
+
+@given(st.sampled_from(Topic), st.sampled_from(Topic), st.none() | st.integers(1, 5))
+def test_how_urgent_a_message_is_goes_by_its_topic_and_a_run_by_its_most_urgent_step(first, second, priority):
+    """A store that gives its newsletters priority 1 moves them ahead of its own mails, not of other stores'."""
+    one = Step(name="a", template="a", topic=first, priority=priority)
+    other = Step(name="b", template="b", topic=second)
+
+    assert one.urgency == PRIORITY[first]
+    assert WelcomePlan(steps=(one, other)).urgency == min(PRIORITY[first], PRIORITY[second])
+    assert one.model_copy(update={"transactional": True}).urgency == PRIORITY[Topic.ABANDONED_CART]
 
 
 def test_what_a_plan_leaves_out_keeps_its_default():
