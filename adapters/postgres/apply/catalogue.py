@@ -4,12 +4,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, and_, select
+from sqlalchemy import Row, func, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from adapters.postgres import waitlist, watchers
 from adapters.postgres.apply.applying import Applying, Derived, newer
 from adapters.postgres.tables import products, watchlist
+from domain import ids
 from domain.facts import (
     PriceDropped,
     PriceRose,
@@ -28,8 +29,41 @@ _PRICE = {"price_minor", "currency"}
 
 async def product(on: Applying, fact: ProductChanged) -> list[Derived]:
     """Keep the newest word on each field; a restock and a price may concern many customers."""
-    here = and_(products.c.store_id == on.store_id, products.c.product_id == fact.product_id)
-    row = (await on.connection.execute(select(products).where(here))).one_or_none()
+    row = await _row(on, fact.product_id)
+    told_newly, changed = _news(fact, row)
+    if changed or not fact.seen:
+        await _alone_with(on, fact.product_id)
+        row = await _row(on, fact.product_id)  # it may have changed while we waited
+        told_newly, _ = _news(fact, row)
+        known: dict[str, str] = {} if row is None else row.told_at
+        told_at = known | dict.fromkeys(told_newly, fact.at.isoformat())
+        moved = {} if fact.seen else _moved(row, told_newly, fact.at)
+        await on.put(products, {"product_id": fact.product_id}, {**told_newly, **moved, "told_at": told_at})
+        if "price_minor" in told_newly and not fact.seen:
+            await _priced(on, fact)
+    supply = told_newly.get("stock") or 0
+    if supply > 0 or told_newly.get("withdrawn"):
+        return await _arrived(on, fact.product_id, fact.at)
+    return []
+
+
+async def _row(on: Applying, product_id: str) -> Row[Any] | None:
+    query = select(products).where(products.c.store_id == on.store_id, products.c.product_id == product_id)
+    return (await on.connection.execute(query)).one_or_none()
+
+
+async def _alone_with(on: Applying, product_id: str) -> None:
+    """Have a product to ourselves until the batch is committed.
+
+    A product and those who ask for it are told of in different lanes. Of a restock and a request that are applied at
+    the same time, in two transactions that cannot see each other, whichever comes second has to see the first.
+    """
+    key = ids.lock_key(on.store_id, "product", product_id)
+    await on.connection.execute(select(func.pg_advisory_xact_lock(key)))
+
+
+def _news(fact: ProductChanged, row: Row[Any] | None) -> tuple[dict[str, Any], bool]:
+    """Return the fields of which this is the newest word, and whether any of them is another than we knew."""
     told = fact.model_dump(
         include={"name", "category", "url", "image_url", "price_minor", "currency", "stock", "withdrawn"}
     )
@@ -40,17 +74,7 @@ async def product(on: Applying, fact: ProductChanged) -> list[Derived]:
     elif not fact.seen and row is not None and row.price_since is None:
         stamps = {f: at for f, at in known.items() if f not in _PRICE}
     told_newly = newer({f: v for f, v in told.items() if v is not None}, stamps, fact.at)
-    changed = {f: v for f, v in told_newly.items() if row is None or getattr(row, f) != v}
-    if changed or not fact.seen:
-        told_at = known | dict.fromkeys(told_newly, fact.at.isoformat())
-        moved = {} if fact.seen else _moved(row, told_newly, fact.at)
-        await on.put(products, {"product_id": fact.product_id}, {**told_newly, **moved, "told_at": told_at})
-        if "price_minor" in told_newly and not fact.seen:
-            await _priced(on, fact)
-    supply = told_newly.get("stock") or 0
-    if supply > 0 or told_newly.get("withdrawn"):
-        return await _arrived(on, fact.product_id, fact.at)
-    return []
+    return told_newly, any(row is None or getattr(row, f) != v for f, v in told_newly.items())
 
 
 def _moved(row: Row[Any] | None, told: dict[str, Any], at: datetime) -> dict[str, Any]:
@@ -67,7 +91,7 @@ def _moved(row: Row[Any] | None, told: dict[str, Any], at: datetime) -> dict[str
 
 async def _priced(on: Applying, fact: ProductChanged) -> None:
     """Tell the watchers of a product's price, if it came down; those who are just being told, if it went up."""
-    row = await _prices(on, fact.product_id)
+    row = await _row(on, fact.product_id)
     if row is None or row.price_was_minor is None or row.price_minor < row.price_was_minor:
         await _fell(on, fact.product_id)
     else:
@@ -78,11 +102,6 @@ async def _fell(on: Applying, product_id: str, only: UUID | None = None) -> None
     plan = on.plan("price-drop", PriceDropPlan)
     if plan.enabled:
         await watchers.tell_of_drop(on.connection, on.store_id, product_id, plan.percent, on.now, only)
-
-
-async def _prices(on: Applying, product_id: str) -> Row[Any] | None:
-    query = select(products).where(products.c.store_id == on.store_id, products.c.product_id == product_id)
-    return (await on.connection.execute(query)).one_or_none()
 
 
 async def price_dropped(on: Applying, fact: PriceDropped) -> list[Derived]:
@@ -108,16 +127,11 @@ async def _arrived(on: Applying, product_id: str, at: datetime) -> list[Derived]
 
 async def stock_requested(on: Applying, fact: StockRequested) -> list[Derived]:
     """Put the customer on the waiting list."""
+    await _alone_with(on, fact.product_id)
     if not await waitlist.ask(on.connection, on.store_id, on.customer_id, fact.product_id, fact.at):
         return []
     derived = on.me(fact)
-    row = (
-        await on.connection.execute(
-            select(products.c.stock, products.c.told_at).where(
-                products.c.store_id == on.store_id, products.c.product_id == fact.product_id
-            )
-        )
-    ).one_or_none()
+    row = await _row(on, fact.product_id)
     # The restock may have been told before the request that it answers.
     if row is not None and (row.stock or 0) > 0 and datetime.fromisoformat(row.told_at["stock"]) >= fact.at:
         derived += await _arrived(on, fact.product_id, fact.at)
@@ -126,7 +140,8 @@ async def stock_requested(on: Applying, fact: StockRequested) -> list[Derived]:
 
 async def watched(on: Applying, fact: ProductWatched | ProductUnwatched) -> list[Derived]:
     """Keep what the customer watches, and at what price; the newest word counts."""
-    known = await _prices(on, fact.product_id)
+    await _alone_with(on, fact.product_id)
+    known = await _row(on, fact.product_id)
     watching = isinstance(fact, ProductWatched)
     values: dict[str, Any] = {"changed_at": fact.at, "active": watching}
     if isinstance(fact, ProductWatched):

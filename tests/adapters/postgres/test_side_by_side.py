@@ -1,0 +1,76 @@
+"""A product and those who ask for it are told of in different lanes: what is applied at the same time in two
+transactions, which do not see each other, is not lost (G2)."""
+
+import asyncio
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select, text
+
+from adapters.postgres.routing import route
+from adapters.postgres.tables import events, products
+from domain.commands import ReleaseStock
+from domain.events import Event, Who
+from tests.adapters.postgres.conftest import START, Telling
+
+LATER = START + timedelta(minutes=1)
+
+
+async def test_a_restock_and_a_request_at_the_same_time_find_each_other(mugs: Telling) -> None:
+    """Whichever is committed first, the other begins the waves; the request was there before the stock."""
+    for first in (0, 1):
+        product = f"cup-{first}"
+        request = mugs.event("Back In Stock Requested", START, Who(user_id="ada"), product_id=product)
+        restock = mugs.event("Product Updated", LATER, Who(), product_id=product, stock=5)
+        both = [request, restock] if first == 0 else [restock, request]
+
+        assert any(isinstance(command, ReleaseStock) for command in await side_by_side(mugs, *both)), first
+
+
+async def test_a_wish_and_the_price_that_fulfils_it_at_the_same_time_find_each_other(mugs: Telling) -> None:
+    """One event for the watcher, whichever is committed first."""
+    for first in (0, 1):
+        product = f"cup-{first}"
+        await mugs.apply([mugs.event("Product Updated", START - timedelta(1), Who(), product_id=product, price=10)])
+        wish = mugs.event("Product Added to Wishlist", START, Who(user_id="ada"), product_id=product, target_price=5)
+        price = mugs.event("Product Updated", LATER, Who(), product_id=product, price=4)
+        await side_by_side(mugs, *([wish, price] if first == 0 else [price, wish]))
+
+        told = [row.payload["properties"]["product_id"] for row in await mugs.rows(events)]
+        assert told.count(product) == 1
+
+
+@pytest.mark.parametrize("turned", [False, True])
+async def test_two_words_on_a_product_at_the_same_time_are_both_kept(mugs: Telling, turned: bool) -> None:
+    """Neither overwrites when the other was told."""
+    stock = mugs.event("Product Updated", START, Who(), product_id="cup", stock=5)
+    name = mugs.event("Product Viewed", START, Who(user_id="ada"), product_id="cup", name="Cup")
+    await side_by_side(mugs, *([name, stock] if turned else [stock, name]))
+
+    (cup,) = await mugs.rows(products)
+    assert (cup.stock, cup.name) == (5, "Cup")
+    assert {"stock", "name"} <= cup.told_at.keys()
+
+
+async def side_by_side(mugs: Telling, first: Event, second: Event) -> list[Any]:
+    """Apply two events in transactions that are open at the same time; return the commands of the second.
+
+    The second has come as far as it can when it waits for a lock, or is done, while the first is still open.
+    """
+    async with mugs.engine.connect() as one, mugs.engine.connect() as other:
+        mine = await other.scalar(select(func.pg_backend_pid()))
+        await route(one, first, LATER, {}, Counter())
+        applied = asyncio.create_task(route(other, second, LATER, {}, Counter()))
+        async with asyncio.timeout(20), mugs.engine.connect() as watching:
+            while not applied.done():
+                waits = text("select wait_event_type = 'Lock' from pg_stat_activity where pid = :pid")
+                if await watching.scalar(waits, {"pid": mine}):
+                    break
+                await watching.rollback()
+                await asyncio.sleep(0.01)
+        await one.commit()
+        commands = await applied
+        await other.commit()
+    return commands
