@@ -27,8 +27,10 @@ class BackInStock(Journey[BackInStockPlan]):
 
     @classmethod
     def concerns(cls, fact: Fact, run: RunState, state: Snapshot) -> bool:
-        """An order counts if the product was in it."""
-        return isinstance(fact, OrderPlaced) and run.product_id in {line.product_id for line in fact.lines}
+        """An order counts if the product was in it, unless the customer has asked for another since."""
+        if not isinstance(fact, OrderPlaced) or fact.at < run.since:
+            return False
+        return run.product_id in {line.product_id for line in fact.lines}
 
     @workflow.run
     async def run(self, entry: Entry[BackInStockPlan]) -> Outcome:

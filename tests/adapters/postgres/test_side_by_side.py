@@ -1,5 +1,7 @@
-"""A product and those who ask for it are told of in different lanes: what is applied at the same time in two
-transactions, which do not see each other, is not lost (G2)."""
+"""What two routers apply at the same time, in transactions that do not see each other, is not lost (G2).
+
+A product and those who ask for it are told of in different lanes.
+"""
 
 import asyncio
 from collections import Counter
