@@ -68,9 +68,11 @@ class Stack:
 
     Attributes:
         info: How to reach it.
+        data_dir: Where its parts keep their data, and write their logs.
     """
 
     info: StackInfo
+    data_dir: Path
 
     def __init__(
         self,
@@ -125,6 +127,7 @@ class Stack:
         options, settings, kept = self._options, self._settings, self._options.data_dir is not None
         data_dir = (options.data_dir or exit_.enter_context(temporary_dir())).absolute()
         exit_.enter_context(in_use(data_dir))
+        self.data_dir = data_dir
 
         # Everything that can be found wrong is found before anything is started.
         api_port = ports.reserve(options.api_port, "--api-port")
