@@ -67,7 +67,7 @@ LIMITS = {
     4: "The gate's half. That an unsubscribe silences the address is tested by `tests/api_pages/test_unsubscribe.py`.",
     6: "What is recorded, as for 7 and 8. How soon is no rule: an event is applied when the router comes to it.",
     20: "That an order begins a run which waits for 90 days. The wait itself: `tests/workflows/test_win_back.py`.",
-    33: "Lists of up to 21 customers for each unit in stock. A longer one takes more than an hour on purpose, in waves.",
+    33: "Lists of up to 21 customers for each unit in stock. A longer one is told in more waves, on purpose.",
 }
 """What a tagged test does not show of its property."""
 
