@@ -8,6 +8,7 @@ import base64
 import hashlib
 import re
 import uuid
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 _NAMESPACE = UUID("6f1c7a52-0d0e-5b7a-9a54-6a6f75726e79")
@@ -15,6 +16,11 @@ _RETURN_PATH = re.compile(r"[^@+]*\+(?:(?P<message>[a-z2-7]{26})\.)?(?P<store>[a
 SHARDS = 64
 """How many ordered lanes the events of all stores are spread over."""
 _ABOUT_NOBODY = ("stock-waves", "rollout")
+RETENTION = "journeys-retention"
+"""The one schedule, whose workflows are about all stores; Temporal appends the time to their names."""
+NO_STORE = "-"
+"""What stands for the store where a workflow belongs to none; no store can have that id."""
+_EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 def run_id(workflow_id: str, trigger: str) -> UUID:
@@ -48,9 +54,12 @@ def rollout_id(store_id: str, journey: str, what: str) -> str:
 def about(workflow_id: str) -> tuple[str, UUID | None]:
     """Tell which store a workflow belongs to, and which customer it is about; waves and rollouts are about none.
 
-    A run that was joined from another identity keeps the name, and so the customer, that it began with.
+    A run that was joined from another identity keeps the name, and so the customer, that it began with. A workflow
+    whose name has no parts belongs to no store.
     """
-    store_id, _, rest = workflow_id.partition("/")
+    store_id, slash, rest = workflow_id.partition("/")
+    if not slash:
+        return NO_STORE, None
     parts = rest.split("/")
     position = 2 if parts[0] == "follow-up" else 1
     if parts[0] in _ABOUT_NOBODY or len(parts) <= position:
@@ -59,6 +68,16 @@ def about(workflow_id: str) -> tuple[str, UUID | None]:
         return store_id, UUID(parts[position])
     except ValueError:
         return store_id, None
+
+
+def first_made_at(moment: datetime) -> UUID:
+    """Return the smallest id that can be made at a moment: ids of ours begin with their millisecond (RFC 9562 §5.7)."""
+    return UUID(int=max((moment - _EPOCH) // timedelta(milliseconds=1), 0) << 80)
+
+
+def made_at(made: UUID) -> datetime:
+    """Tell when an id of ours was made (UUIDv7), or where `first_made_at` points."""
+    return _EPOCH + timedelta(milliseconds=made.int >> 80)
 
 
 def message_id(run: UUID, step: str) -> UUID:

@@ -29,6 +29,9 @@ _log = structlog.get_logger(__name__)
 
 # A commit is one round trip, and one of these for each store in it; the routers hear of it only if it commits.
 #
+# `dedup_keys` says which events are new; only those go on into `events`. `is true` keeps the planner from
+# comparing each with each.
+#
 # `held` makes "acknowledged before the claim" exact (G4): an event that may forbid a message takes a share of its
 # customers' row locks until it is committed. A claim takes the whole lock, so it either waits and then sees the event,
 # or has committed before the event is acknowledged. The router's weaker lock is not in the way. Which events may forbid
@@ -59,13 +62,17 @@ _INSERT = """
             union select m.store_id, coalesce(m.merged_into, m.customer_id) from forbidding f
               join customers m on m.store_id = f.store_id and m.customer_id = f.customer_id
         ) for key share of c
+    ), new as (
+        insert into dedup_keys (store_id, message_id, event_id)
+        select e.store_id, e.message_id, e.id from told e where (select count(*) from held) is not null
+        on conflict (store_id, message_id) do nothing
+        returning event_id
     ), stored as (
         insert into events (store_id, id, message_id, type, name, user_id, anonymous_id, email, customer_id, payload,
                             at, received_at, ip, shard)
         select e.store_id, e.id, e.message_id, e.type, e.name, e.user_id, e.anonymous_id, e.email, e.customer_id,
                e.payload::jsonb, e.at, e.received_at, e.ip, e.shard
-        from told e where (select count(*) from held) is not null
-        on conflict (store_id, message_id) do nothing
+        from told e where (e.id in (select event_id from new)) is true
         returning id
     )
     select array_agg(id), pg_notify('journeys_events', '') from stored having count(*) > 0
@@ -189,7 +196,8 @@ class EventStore:
 async def _write(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> set[UUID]:
     """Write events in one transaction, which is sent as a whole; those of each store in this store's name."""
     # Always in the same order, so that two processes with the same events wait for, not lock out, each other.
-    rows = sorted(rows, key=lambda row: (row["store_id"], row["message_id"]))
+    once = {row["id"]: row for row in rows}
+    rows = sorted(once.values(), key=lambda row: (row["store_id"], row["message_id"]))
     driver = cast("psycopg.AsyncConnection", (await connection.get_raw_connection()).driver_connection)
     answers = []
     try:

@@ -20,6 +20,7 @@ from adapters.postgres import decisions, discounts, sending_rules, suppressions,
 from adapters.postgres import runs as run_rows
 from adapters.postgres.material import material
 from adapters.postgres.tables import (
+    UNAPPLIED,
     customers,
     events,
     identities,
@@ -167,9 +168,9 @@ async def _has_unapplied_events(connection: AsyncConnection, slot: Slot, custome
     mine += [events.c.customer_id == customer.customer_id, events.c.customer_id.in_(merged)]
     if customer.email is not None:
         mine.append(events.c.email == customer.email)
-    unapplied = and_(events.c.state.in_(["pending", "parked"]), events.c.commands.is_(None))
+    unapplied = and_(events.c.store_id == store_id, UNAPPLIED, events.c.commands.is_(None))
     query = select(events.c.state, events.c.type, events.c.name).distinct()
-    found = (await connection.execute(query.where(events.c.store_id == store_id, unapplied, or_(*mine)))).all()
+    found = (await connection.execute(query.where(unapplied, or_(*mine)))).all()
     if any(row.state == "pending" or may_forbid(row.type, row.name) for row in found):
         return True
     heard = {heard_as(row.type, row.name) for row in found}

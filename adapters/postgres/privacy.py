@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.postgres import queue, tombstones
 from adapters.postgres.customer_keys import Owner, destroy
+from adapters.postgres.dedup import delete_events
 from adapters.postgres.tables import (
     carts,
     consents,
@@ -111,8 +112,7 @@ async def erase(connection: AsyncConnection, store_id: str, customer_id: UUID, n
     await tombstones.lay(connection, store_id, [*who.named, *our_ids], now)
 
     workflow_ids = await _end_runs(connection, store_id, who, now)
-    told = delete(events).where(events.c.store_id == store_id, told_by(who))
-    counts["events"] += (await connection.execute(told)).rowcount
+    counts["events"] += await delete_events(connection, store_id, told_by(who))
     counts["suppressions"] = await _hash_suppressions(connection, store_id, who)
     mine = select(runs.c.run_id).where(*_of(runs, store_id, who.family))
     gone = delete(decisions).where(decisions.c.store_id == store_id, decisions.c.run_id.in_(mine))
@@ -171,8 +171,7 @@ async def _forget_mentions(connection: AsyncConnection, store_id: str, who: Pers
         return 0
     payload = func.lower(cast(events.c.payload, Text))
     told = or_(*(payload.regexp_match(_BEFORE + re.escape(value.lower()) + _AFTER) for value in who.said))
-    gone = delete(events).where(events.c.store_id == store_id, events.c.state.in_(_DONE), told)
-    return (await connection.execute(gone)).rowcount
+    return await delete_events(connection, store_id, and_(events.c.state.in_(_DONE), told))
 
 
 def told_by(who: Person) -> ColumnElement[bool]:

@@ -10,7 +10,7 @@ from sqlalchemy import Row, Text, and_, bindparam, case, cast, func, literal, or
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from adapters.postgres.tables import events
+from adapters.postgres.tables import OPEN, events
 from adapters.postgres.tenancy import as_store
 from domain import ids
 from domain.commands import Command
@@ -54,7 +54,7 @@ class Parked(Value):
 async def waiting_lanes(connection: AsyncConnection, now: datetime) -> list[int]:
     """Return the lanes that have something to do now."""
     due = or_(events.c.retry_at.is_(None), events.c.retry_at <= now)
-    query = select(events.c.shard).where(events.c.state.in_(["pending", "applied"]), due).distinct()
+    query = select(events.c.shard).where(OPEN, due).distinct()
     return list((await connection.execute(query)).scalars())
 
 
@@ -79,7 +79,7 @@ async def next_in_lane(connection: AsyncConnection, lane: int, limit: int, now: 
 
     An event that waits for its retry holds back the other events of the same identity, and only those.
     """
-    in_lane = and_(events.c.shard == lane, events.c.state.in_(["pending", "applied"]))
+    in_lane = and_(events.c.shard == lane, OPEN)
     retrying = select(events.c.store_id, _IDENTITY).where(in_lane, events.c.retry_at > now).distinct()
     held = (await connection.execute(retrying)).all()
     query = select(events).where(in_lane).order_by(events.c.id).limit(limit)

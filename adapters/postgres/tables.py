@@ -106,16 +106,29 @@ events = Table(
     Column("attempts", Integer, nullable=False, server_default="0"),
     _time("retry_at", nullable=True),
     Column("error", Text),
-    UniqueConstraint("store_id", "message_id"),
     CheckConstraint("state in ('pending', 'applied', 'routed', 'parked')", name="state"),
+    # by weeks of arrival, which the id begins with; partitions.py makes them and drops them
+    postgresql_partition_by="RANGE (id)",
 )
-_open = text("state in ('pending', 'applied')")
-Index("ix_events_open", events.c.shard, events.c.id, postgresql_where=_open)
+# Queries use these very words: with a parameter in their place Postgres could not know that a partial index will do, and
+# would plan a query of all weeks anew each time.
+OPEN = text("state in ('pending', 'applied')")
+UNAPPLIED = text("state in ('pending', 'parked')")
+Index("ix_events_open", events.c.shard, events.c.id, postgresql_where=OPEN)
 Index("ix_events_parked", events.c.store_id, events.c.id, postgresql_where=text("state = 'parked'"))
 # The gate asks whether an accepted event of a customer is still unapplied, by each identity it knows.
-_unapplied = text("state in ('pending', 'parked')")
 for _identity in ("user_id", "anonymous_id", "email", "customer_id"):
-    Index(f"ix_events_unapplied_{_identity}", events.c.store_id, events.c[_identity], postgresql_where=_unapplied)
+    Index(f"ix_events_unapplied_{_identity}", events.c.store_id, events.c[_identity], postgresql_where=UNAPPLIED)
+
+# Which events there are, by what their clients call them: a unique key of `events` would have to hold their ids.
+dedup_keys = Table(
+    "dedup_keys",
+    metadata,
+    Column("store_id", Text, nullable=False),
+    Column("message_id", Text, nullable=False),
+    Column("event_id", Uuid, nullable=False),
+    PrimaryKeyConstraint("store_id", "message_id"),
+)
 
 customers = Table(
     "customers",
@@ -216,6 +229,8 @@ views = Table(
 )
 Index("ix_views_product", views.c.store_id, views.c.customer_id, views.c.product_id, views.c.at.desc())
 Index("ix_views_customer", views.c.store_id, views.c.customer_id, views.c.at.desc())
+# What is oldest lies together, so a few pages say where: retention finds it without an index entry for each row.
+Index("ix_views_age", views.c.at, postgresql_using="brin")
 
 waitlist = Table(
     "waitlist",
@@ -328,6 +343,15 @@ sending_rules = Table(
     _time("set_at"),
 )
 
+# How long a store keeps what, as `domain.retention`; a store without a row has the default.
+retention_policies = Table(
+    "retention_policies",
+    metadata,
+    Column("store_id", Text, primary_key=True),
+    Column("policy", JSONB, nullable=False),
+    _time("set_at"),
+)
+
 plans = Table(
     "plans",
     metadata,
@@ -366,6 +390,7 @@ runs = Table(
     PrimaryKeyConstraint("store_id", "run_id"),
 )
 Index("ix_runs_under_way", runs.c.store_id, runs.c.journey, runs.c.run_id, postgresql_where=text("ended_at is null"))
+Index("ix_runs_age", runs.c.ended_at, postgresql_using="brin")
 Index("ix_runs_customer", runs.c.store_id, runs.c.customer_id, runs.c.journey)
 Index("ix_runs_product", runs.c.store_id, runs.c.product_id, postgresql_where=text("ended_at is null"))
 
@@ -408,6 +433,7 @@ messages = Table(
     UniqueConstraint("store_id", "run_id", "step"),
 )
 Index("ix_messages_id", messages.c.message_id)
+Index("ix_messages_age", messages.c.claimed_at, postgresql_using="brin")
 Index("ix_messages_customer", messages.c.store_id, messages.c.customer_id, messages.c.claimed_at)
 Index("ix_messages_address", messages.c.store_id, messages.c.address, messages.c.claimed_at)
 
@@ -430,6 +456,7 @@ decisions = Table(
     PrimaryKeyConstraint("store_id", "decision_id"),
 )
 Index("ix_decisions_run", decisions.c.store_id, decisions.c.run_id, decisions.c.decided_at)
+Index("ix_decisions_age", decisions.c.decided_at, postgresql_using="brin")
 
 # What operators did, in the store's own words; append-only, which a trigger enforces (docs/keys.md).
 audit = Table(

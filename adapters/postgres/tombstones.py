@@ -6,10 +6,11 @@ Without the store's salt a hash says nothing; with it one can only ask about an 
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Text, and_, cast, delete, exists, func, literal, or_, select
+from sqlalchemy import ColumnElement, Text, and_, cast, exists, func, literal, or_, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from adapters.postgres.dedup import delete_events
 from adapters.postgres.tables import events, stores, tombstones
 from domain.events import Event
 
@@ -52,7 +53,7 @@ async def refused(connection: AsyncConnection, event: Event) -> bool:
     query = select(exists().where(and_(tombstones.c.store_id == event.store_id, tombstones.c.digest.in_(asked), late)))
     if not await connection.scalar(query):
         return False
-    await connection.execute(delete(events).where(events.c.store_id == event.store_id, events.c.id == event.id))
+    await delete_events(connection, event.store_id, events.c.id == event.id)
     return True
 
 

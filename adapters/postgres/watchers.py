@@ -5,7 +5,7 @@ statement says for any number of watchers what they want; fan-out, the moment of
 
 A price can concern a hundred thousand customers. The transaction that applies it writes one event for each, by pages,
 and nothing else: the events are then routed in their customers' own lanes, like any other. Their `message_id` is made
-of customer, product and price, so that a customer hears of a price once.
+of customer, product and price, so that a customer hears of a price once; their dedup keys outlive them (retention.py).
 """
 
 import json
@@ -55,11 +55,17 @@ _FELL = text(f"""
     ) watcher where price_minor <= wanted_minor order by customer_id limit :page
 """)  # noqa: S608 - made of constants
 _TELL = text("""
+    with told as (
+        select * from unnest(cast(:ids as uuid[]), cast(:message_ids as text[]), cast(:customers as uuid[]),
+                             cast(:shards as smallint[])) as e (id, message_id, customer_id, shard)
+    ), new as (
+        insert into dedup_keys (store_id, message_id, event_id) select :store_id, e.message_id, e.id from told e
+        on conflict (store_id, message_id) do nothing
+        returning event_id
+    )
     insert into events (store_id, id, message_id, type, name, customer_id, payload, at, received_at, shard)
     select :store_id, e.id, e.message_id, 'track', :name, e.customer_id, cast(:payload as jsonb), :at, :now, e.shard
-      from unnest(cast(:ids as uuid[]), cast(:message_ids as text[]), cast(:customers as uuid[]),
-                  cast(:shards as smallint[])) as e (id, message_id, customer_id, shard)
-        on conflict (store_id, message_id) do nothing
+      from told e where (e.id in (select event_id from new)) is true
 """)
 
 
