@@ -40,6 +40,7 @@ COMMANDS: Mapping[str, str] = {
     "deploy": "cli.deploy:deploy",
     "history": "cli.history:history",
     "privacy": "cli.privacy:privacy",
+    "retention": "cli.retention:retention",
 }
 """Where each command is. Its module is loaded when it is asked for: all of them together take seconds."""
 

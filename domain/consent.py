@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-from domain.facts import Topic
+from domain.facts import AnyFact, ConsentChanged, Topic, Unsubscribed
 from domain.values import UtcTime, Value
 
 IDENTIFY = "identify"
@@ -17,6 +17,11 @@ class ConsentRecord(Value):
     granted: bool
     at: UtcTime
     source: str = ""
+
+
+def tells_consent(facts: Iterable[AnyFact]) -> bool:
+    """Tell whether an event gives or withdraws consent, so that where it came from is evidence."""
+    return any(isinstance(fact, ConsentChanged | Unsubscribed) for fact in facts)
 
 
 def words(records: Iterable[ConsentRecord]) -> list[ConsentRecord]:

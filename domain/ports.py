@@ -9,7 +9,8 @@ from domain.commands import ReleaseStock
 from domain.delivery import Delivery, Slot
 from domain.facts import AnyFact
 from domain.message import Letter, Material, Rendered
-from domain.operations import Note, Replan
+from domain.operations import Note, Operator, Replan
+from domain.retention import Kind, Report, Terms, Week
 from domain.rollouts import Answer, ReplanOrder, ResumeOrder, Target
 from domain.values import Value
 
@@ -166,4 +167,56 @@ class Pauses(Protocol):
 
     async def waves(self, order: ResumeOrder) -> Sequence[ReleaseStock]:
         """Return the restocks that the pause kept from being announced."""
+        ...
+
+
+class Retention(Protocol):
+    """What is kept, and what may go; each call is one short transaction.
+
+    Raises:
+        Unavailable: The database is down, or somebody holds what is needed for too long.
+    """
+
+    async def stores(self) -> Sequence[str]:
+        """Return every store."""
+        ...
+
+    async def terms(self, store_id: str) -> Terms:
+        """Return a store's policy, and what its rules need."""
+        ...
+
+    async def missing_weeks(self, now: datetime) -> Sequence[datetime]:
+        """Return the Mondays of the weeks that should have a table for their events by now, and have none."""
+        ...
+
+    async def make_week(self, monday: datetime) -> str:
+        """Make the table of a week, and return its name."""
+        ...
+
+    async def weeks_before(self, moment: datetime) -> Sequence[Week]:
+        """Return the weeks that were over at a moment, the oldest first."""
+        ...
+
+    async def unfinished(self, week: Week) -> bool:
+        """Tell whether an event of a week still waits, or was given up and may be tried again."""
+        ...
+
+    async def forget_keys(self, week: Week, after: UUID | None) -> UUID | None:
+        """Forget the dedup keys of a page of a week's events; return the last of them, or None."""
+        ...
+
+    async def drop(self, week: Week) -> bool:
+        """Drop a week with its events; False if one of them is not finished after all."""
+        ...
+
+    async def forget(self, store_id: str, kind: Kind, terms: Terms, now: datetime) -> int:
+        """Delete a batch of what a store keeps no longer, and return how many rows that were."""
+        ...
+
+    async def count(self, store_id: str, kind: Kind, terms: Terms, now: datetime, without: Sequence[Week]) -> int:
+        """Count the rows that `forget` would delete one by one once these weeks are gone."""
+        ...
+
+    async def write_down(self, report: Report, stores: Sequence[str], key: str, by: Operator, now: datetime) -> None:
+        """Write what was done into the audit logs of the stores that it concerns, once for each `key`."""
         ...

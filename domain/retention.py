@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from pydantic import ConfigDict, Field, ValidationError
 
@@ -163,6 +164,19 @@ class Terms(Value):
         """Return the moment before which something is forgotten; None: nothing is."""
         period = self.period(kind)
         return None if period is None else now - period
+
+
+class Week(Value):
+    """The table that the events of a week are in.
+
+    Attributes:
+        since: The ids in it are not smaller,
+        until: and smaller than this.
+    """
+
+    name: str
+    since: UUID
+    until: UUID
 
 
 class Report(Value):

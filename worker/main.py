@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import structlog
@@ -14,6 +15,7 @@ from temporalio.worker import Worker
 import templates
 from activities.deliver import Deliver
 from activities.note import NoteOperation
+from activities.retention import EnforceRetention
 from activities.rollout import RollOut
 from activities.stock import ReleaseWave
 from adapters.channels.smtp import SmtpChannel
@@ -23,6 +25,7 @@ from adapters.postgres.engine import create_engine
 from adapters.postgres.ledger import PostgresLedger
 from adapters.postgres.pauses import PostgresPauses
 from adapters.postgres.queue import CHANNEL
+from adapters.postgres.retention import PostgresRetention
 from adapters.postgres.rollouts import PostgresReplans
 from adapters.postgres.waitlist import PostgresWaitlist
 from adapters.rendering.renderer import TemplateRenderer
@@ -31,6 +34,7 @@ from adapters.temporal.client import check_search_attributes, connect
 from adapters.temporal.codec import customer_codec
 from adapters.temporal.engine import Engine
 from adapters.temporal.rollouts import TemporalRuns
+from adapters.temporal.schedules import schedule_retention
 from adapters.temporal.versioning import versioning
 from domain.tokens import Signer
 from worker.router import Router
@@ -56,6 +60,7 @@ async def run_worker(settings: Settings) -> None:
     await tenancy.check(engine)
     client = await connect(codec=customer_codec(settings, engine, now))
     await check_search_attributes(client)
+    await schedule_retention(client, settings.task_queue)
     folder, signer = Path(templates.__path__[0]), Signer(settings.signing_secrets())
     renderer = TemplateRenderer(folder, signer, settings.public_url, settings.bounce_address)
     async with SmtpChannel(settings.smtp_url, now) as channel:
@@ -64,11 +69,15 @@ async def run_worker(settings: Settings) -> None:
         runs = Engine(client, settings.task_queue)
         waves = ReleaseWave(PostgresWaitlist(engine), runs, now)
         rollout = RollOut(PostgresReplans(engine), PostgresPauses(engine), TemporalRuns(client, runs), now)
+        retention = EnforceRetention(PostgresRetention(engine), now)
+        activities: list[Callable[..., Any]] = [
+            deliver.deliver, deliver.abandon, waves.release, note.note, rollout.roll_out, retention.enforce,
+        ]  # fmt: skip
         worker = Worker(
             client,
             task_queue=settings.task_queue,
             workflows=WORKFLOWS,
-            activities=[deliver.deliver, deliver.abandon, waves.release, note.note, rollout.roll_out],
+            activities=activities,
             graceful_shutdown_timeout=_GRACE,
             max_concurrent_activities=50,
             **versioning(settings.deployment, settings.build_id),

@@ -9,6 +9,7 @@ from workflows.follow_up import FollowUp
 from workflows.journey import Journey
 from workflows.post_purchase import PostPurchase
 from workflows.price_drop import PriceDrop
+from workflows.retention import Retention
 from workflows.rollout import Rollout
 from workflows.stock_waves import StockWaves
 from workflows.welcome import Welcome
@@ -17,4 +18,4 @@ from workflows.win_back import WinBack
 JOURNEYS: tuple[type[Journey[Any]], ...] = (
     Welcome, CartRecovery, PostPurchase, WinBack, BackInStock, BrowseAbandonment, PriceDrop, FollowUp,
 )  # fmt: skip
-WORKFLOWS: tuple[type, ...] = (*JOURNEYS, StockWaves, Rollout)
+WORKFLOWS: tuple[type, ...] = (*JOURNEYS, StockWaves, Rollout, Retention)

@@ -2,6 +2,9 @@
 
 Whoever calls `accept` returns after the commit. While one commit is under way the next requests gather, so the
 number of commits follows the speed of the disk and not the number of requests.
+
+No IP address comes through the door whole, whoever brings it (domain/ip_addresses.py), but for one: that of a customer
+who gives or withdraws consent, if the store keeps it as evidence; it stands in `events.ip` and in the consent ledger.
 """
 
 import asyncio
@@ -18,11 +21,15 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from adapters.postgres.retention_policies import KeptAddresses
 from adapters.postgres.tenancy import ACT, acting_as
 from domain import ids
+from domain.consent import tells_consent
+from domain.decoding import facts
 from domain.errors import InvalidEvent, JourneysError, Overloaded, Unavailable
 from domain.events import Event
 from domain.gate import may_forbid
+from domain.ip_addresses import anonymised, without_addresses
 from domain.vocabulary import heard_as
 
 _log = structlog.get_logger(__name__)
@@ -109,6 +116,7 @@ class EventStore:
             patience: Seconds that one commit may take.
         """
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._kept_addresses = KeptAddresses(engine)
         self._capacity, self._share, self._patience = capacity, share, patience
         self._waiting: deque[_Request] = deque()
         self._bytes = 0
@@ -128,7 +136,7 @@ class EventStore:
         """
         if not events:
             return 0
-        rows = [_row(event) for event in events]
+        rows = [_row(event, await self._address(event)) for event in events]
         request = _Request(rows, sum(len(row["payload"]) for row in rows), asyncio.get_running_loop().create_future())
         if self._waiting and self._bytes + request.size > self._capacity:
             raise Overloaded
@@ -137,6 +145,12 @@ class EventStore:
         if self._writer is None:
             self._writer = asyncio.create_task(self._drain(), name="journeys-ingest")
         return await request.stored
+
+    async def _address(self, event: Event) -> str | None:
+        if event.ip is None:
+            return None
+        whole = await self._kept_addresses.whole(event.store_id) and tells_consent(facts(event, "XXX"))
+        return event.ip if whole else anonymised(event.ip)
 
     async def close(self) -> None:
         """Wait until everything accepted is committed."""
@@ -220,7 +234,8 @@ def _settle(requests: list[_Request], problem: Exception) -> None:
             request.stored.set_exception(problem)
 
 
-def _row(event: Event) -> dict[str, Any]:
+def _row(event: Event, ip: str | None) -> dict[str, Any]:
+    payload = without_addresses(event.payload)
     return {
         "store_id": event.store_id,
         "id": event.id,
@@ -231,10 +246,10 @@ def _row(event: Event) -> dict[str, Any]:
         "anonymous_id": event.who.anonymous_id,
         "email": event.who.email,
         "customer_id": event.who.customer_id,
-        "payload": json.dumps(event.payload, ensure_ascii=False, separators=(",", ":")),
+        "payload": json.dumps(payload, ensure_ascii=False, separators=(",", ":")),
         "at": event.at,
         "received_at": event.received_at,
-        "ip": event.ip,
+        "ip": ip,
         "shard": ids.shard(event.store_id, event.who.lane),
         "forbids": may_forbid(event.type, event.name),
         "heard_as": heard_as(event.type, event.name),

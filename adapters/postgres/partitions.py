@@ -2,11 +2,10 @@
 
 A week's table is made ahead of time; what fits in none (a clock that is wrong, weeks that nobody made) goes into
 `events_default`, so no event is ever refused for want of a table. Only the owner of the tables may make and drop
-tables: two functions of the owner's do that, of `events` alone, and never drop an event that is not finished (ADR 0031).
+tables: two functions of the owner's do that, for `events` alone, and drop no event that is not finished (ADR 0031).
 """
 
 import re
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -14,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain import ids
-from domain.values import Value
+from domain.retention import Week
 
 AHEAD = timedelta(weeks=4)
 """Tables are made for this long: if nobody makes any more, `events_default` is used only after it."""
@@ -27,17 +26,6 @@ _PARTITIONS = text("""
 """)
 _MAKE = text("select events_make_week(:monday)")
 _DROP = text("select events_drop(:name)")
-
-
-class Partition(Value):
-    """The table of a week, or of all that came before there were weeks.
-
-    Attributes:
-        until: The ids in it are smaller.
-    """
-
-    name: str
-    until: UUID
 
 
 def monday_of(moment: datetime) -> datetime:
@@ -57,16 +45,20 @@ def weeks(since: datetime, now: datetime) -> list[datetime]:
     return [since + number * _WEEK for number in range(count)]
 
 
-async def existing(connection: AsyncConnection) -> list[Partition]:
-    """Return every partition with bounds, the oldest first."""
+async def existing(connection: AsyncConnection) -> list[Week]:
+    """Return every partition with bounds, the oldest first; the table from before there were weeks is one."""
     found = [(row.name, _BOUNDS.fullmatch(row.bounds)) for row in (await connection.execute(_PARTITIONS)).all()]
-    known = [Partition(name=name, until=UUID(bounds[2])) for name, bounds in found if bounds is not None]
-    return sorted(known, key=lambda partition: partition.until)
+    known = [
+        Week(name=name, since=UUID(bounds[1]) if bounds[1] else UUID(int=0), until=UUID(bounds[2]))
+        for name, bounds in found
+        if bounds is not None
+    ]
+    return sorted(known, key=lambda week: week.until)
 
 
 async def missing(connection: AsyncConnection, now: datetime) -> list[datetime]:
     """Return the Mondays of the weeks, this one and those ahead, that have no table yet."""
-    newest = max((partition.until for partition in await existing(connection)), default=UUID(int=0))
+    newest = max((week.until for week in await existing(connection)), default=UUID(int=0))
     return [monday for monday in weeks(monday_of(now), now) if ids.first_made_at(monday) >= newest]
 
 

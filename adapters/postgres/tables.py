@@ -110,8 +110,8 @@ events = Table(
     # by weeks of arrival, which the id begins with; partitions.py makes them and drops them
     postgresql_partition_by="RANGE (id)",
 )
-# Queries use these very words: with a parameter in their place Postgres could not know that a partial index will do, and
-# would plan a query of all weeks anew each time.
+# Queries use these very words: with a parameter in their place Postgres could not know that a partial index will do,
+# and would plan a query of all weeks anew each time.
 OPEN = text("state in ('pending', 'applied')")
 UNAPPLIED = text("state in ('pending', 'parked')")
 Index("ix_events_open", events.c.shard, events.c.id, postgresql_where=OPEN)

@@ -38,5 +38,5 @@ class Report:
 
     @property
     def ip(self) -> str | None:
-        """Where it came from, as evidence of consent."""
-        return self.context.ip("ip") or self.event.ip
+        """Where it came from, as evidence of consent: what the door let through; a payload never says it whole."""
+        return self.event.ip or self.context.ip("ip")

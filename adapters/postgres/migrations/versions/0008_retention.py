@@ -6,7 +6,8 @@ Nothing is copied but the dedup keys: a table with events becomes the first part
 before stores nothing from this commit on (503, and clients send again), so start the new one right after it.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from uuid import UUID
 
 import sqlalchemy as sa
 from alembic import op
@@ -30,6 +31,48 @@ _INDEXES = {
         for column in ("user_id", "anonymous_id", "email", "customer_id")
     },
 }
+# The first ids of two weeks: the millisecond, and then zeros (RFC 9562 §5.7).
+_MAKE_WEEK = """
+    create function events_make_week(monday date) returns void OPTIONS as $$
+    declare
+        name text := 'events_' || to_char(monday, 'YYYYMMDD');
+        first uuid := (lpad(to_hex(extract(epoch from monday)::bigint * 1000), 12, '0') || repeat('0', 20))::uuid;
+        next uuid := (lpad(to_hex(extract(epoch from monday + 7)::bigint * 1000), 12, '0') || repeat('0', 20))::uuid;
+    begin
+        if extract(isodow from monday) <> 1 then
+            raise exception 'a week begins on a Monday' using errcode = 'invalid_parameter_value';
+        end if;
+        if to_regclass(name) is not null then
+            return;
+        end if;
+        lock table events_default in access exclusive mode;
+        -- Made apart and attached, since `partition of` would lock all of `events`.
+        execute format('create table %I (like events including defaults including constraints including indexes)',
+                       name);
+        execute format('with moved as (delete from events_default where id >= %L and id < %L returning *)
+                        insert into %I select * from moved', first, next, name);
+        execute format('alter table events attach partition %I for values from (%L) to (%L)', name, first, next);
+    end $$
+"""
+_DROP = """
+    create function events_drop(name text) returns boolean OPTIONS as $$
+    declare
+        unfinished boolean;
+    begin
+        if not exists (select from pg_inherits i join pg_class c on c.oid = i.inhrelid
+                        where i.inhparent = 'events'::regclass and c.relname = name
+                          and pg_get_expr(c.relpartbound, c.oid) <> 'DEFAULT') then
+            raise exception '% is no week of events', name using errcode = 'invalid_parameter_value';
+        end if;
+        execute format('select exists (select from %1$I where state in (''pending'', ''applied''))
+                            or exists (select from %1$I where state = ''parked'')', name) into unfinished;
+        if unfinished then
+            return false;
+        end if;
+        execute format('drop table %I', name);
+        return true;
+    end $$
+"""
 
 
 def upgrade() -> None:
@@ -41,7 +84,12 @@ def upgrade() -> None:
         sa.Column("set_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("store_id", name="pk_retention_policies"),
     )
-    for table, column in (("views", "at"), ("messages", "claimed_at"), ("decisions", "decided_at"), ("runs", "ended_at")):
+    for table, column in (
+        ("views", "at"),
+        ("messages", "claimed_at"),
+        ("decisions", "decided_at"),
+        ("runs", "ended_at"),
+    ):
         op.create_index(f"ix_{table}_age", table, [column], postgresql_using="brin")
     _dedup_keys()
     _weeks()
@@ -67,7 +115,7 @@ def _dedup_keys() -> None:
 
 def _weeks() -> None:
     newest = _newest("select id from events order by id desc limit 1")
-    now = datetime.now(UTC)
+    now: datetime = op.get_bind().scalar(sa.text("select clock_timestamp()"))
     # A clock that was far ahead made ids that no week of now can hold.
     until = partitions.monday_after(now if newest is None else min(max(ids.made_at(newest), now), now + _OVERLAP))
     op.execute("alter table events rename to events_before")
@@ -103,51 +151,12 @@ def _functions() -> None:
     schema = op.get_bind().scalar(sa.text("select quote_ident(current_schema())"))
     # Waiting for a lock holds everybody up who comes later; whoever is told "not now" asks again.
     options = f"language plpgsql security definer set search_path = {schema}, pg_temp set lock_timeout = '2s'"
-    op.execute(f"""
-        create function events_make_week(monday date) returns void {options} as $$
-        declare
-            name text := 'events_' || to_char(monday, 'YYYYMMDD');
-            first uuid := (lpad(to_hex((extract(epoch from monday) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid;
-            next uuid := (lpad(to_hex((extract(epoch from monday + 7) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid;
-        begin
-            if extract(isodow from monday) <> 1 then
-                raise exception 'a week begins on a Monday' using errcode = 'invalid_parameter_value';
-            end if;
-            if to_regclass(name) is not null then
-                return;
-            end if;
-            lock table events_default in access exclusive mode;
-            -- Made apart and attached, since `partition of` would lock all of `events`.
-            execute format('create table %I (like events including defaults including constraints including indexes)',
-                           name);
-            execute format('with moved as (delete from events_default where id >= %L and id < %L returning *)
-                            insert into %I select * from moved', first, next, name);
-            execute format('alter table events attach partition %I for values from (%L) to (%L)', name, first, next);
-        end $$
-    """)
-    op.execute(f"""
-        create function events_drop(name text) returns boolean {options} as $$
-        declare
-            unfinished boolean;
-        begin
-            if not exists (select from pg_inherits i join pg_class c on c.oid = i.inhrelid
-                            where i.inhparent = 'events'::regclass and c.relname = name
-                              and pg_get_expr(c.relpartbound, c.oid) <> 'DEFAULT') then
-                raise exception '% is no week of events', name using errcode = 'invalid_parameter_value';
-            end if;
-            execute format('select exists (select from %1$I where state in (''pending'', ''applied''))
-                                or exists (select from %1$I where state = ''parked'')', name) into unfinished;
-            if unfinished then
-                return false;
-            end if;
-            execute format('drop table %I', name);
-            return true;
-        end $$
-    """)
+    op.execute(_MAKE_WEEK.replace("OPTIONS", options))
+    op.execute(_DROP.replace("OPTIONS", options))
     for function in ("events_make_week(date)", "events_drop(text)"):
         op.execute(f"revoke all on function {function} from public")
 
 
-def _newest(query: str) -> ids.UUID | None:
-    found: ids.UUID | None = op.get_bind().scalar(sa.text(query))
+def _newest(query: str) -> UUID | None:
+    found: UUID | None = op.get_bind().scalar(sa.text(query))
     return found
