@@ -41,6 +41,10 @@ _TOGETHER_WITH = {Kind.HAPPENINGS: Kind.EVENTS, Kind.RUNS: Kind.MESSAGES}
 """Kinds that a policy does not name: they go with what they belong to."""
 
 
+ON_WHAT_WAS_SENT = ("gap", "cool_down", "again")
+"""Settings of plans that look back on what a customer was sent; `again: null` looks at the runs, whose newest stays."""
+
+
 class RetentionPolicy(Value):
     """How long a store keeps what. Durations are ISO 8601 in JSON (`"P90D"`); null: for good.
 
@@ -104,9 +108,9 @@ def needs(plans: Iterable[tuple[str, Plan]], rules: SendingRules) -> Needs:
     for cap in rules.caps:
         need(kinds, Kind.MESSAGES, cap.window + SLACK, f"a cap of {cap.limit} messages")
     for journey, plan in plans:
-        # Gaps and cool-downs look back on what was sent; whichever of its waits is the longest, it is enough.
-        name, longest = max(((n, v) for n, v in plan if isinstance(v, timedelta)), key=lambda wait: wait[1])
-        need(kinds, Kind.MESSAGES, longest + SLACK, f"{name} of {journey}")
+        for name in ON_WHAT_WAS_SENT:
+            if isinstance(back := getattr(plan, name, None), timedelta):
+                need(kinds, Kind.MESSAGES, back + SLACK, f"{name} of {journey}")
         match plan:
             case BrowseAbandonmentPlan():
                 back = plan.window + plan.quiet + plan.lateness

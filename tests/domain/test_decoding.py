@@ -145,7 +145,15 @@ def test_a_consent_trait_grants_or_withdraws_marketing(trait, value, granted):
     consent = one(ConsentChanged, facts(event(kind="identify", traits={trait: value}, context={"ip": "2001:db8::1"})))
 
     assert (consent.topic, consent.channel, consent.granted) == (Topic.MARKETING, "email", granted)
-    assert (consent.source, consent.ip) == ("identify", "2001:db8::1")
+    assert (consent.source, consent.ip) == ("identify", "192.0.2.7")
+
+
+def test_evidence_is_the_address_that_the_door_let_through_or_else_what_the_client_says():
+    """Only the door knows whether the store keeps it whole; a payload's is always shortened."""
+    told = event(kind="identify", traits={"newsletter": True}, context={"ip": "2001:db8::1"})
+
+    assert one(ConsentChanged, facts(told)).ip == "192.0.2.7"
+    assert one(ConsentChanged, facts(told.model_copy(update={"ip": None}))).ip == "2001:db8::1"
 
 
 @pytest.mark.parametrize("value", [None, "maybe", "", 2, [], {}, "2026-01-01"])

@@ -1,5 +1,6 @@
 """The literal form of every id. A change here sends messages twice: it needs a migration, not a new expectation."""
 
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from hypothesis import given
@@ -73,3 +74,21 @@ def test_a_return_path_names_store_and_message_in_a_legal_address(message, store
 
     assert len(address.partition("@")[0]) <= 64
     assert ids.returned_to(address.upper()) == (store_id, message if len(store_id) <= 29 else None)
+
+
+@given(st.datetimes(datetime.fromtimestamp(0, UTC).replace(tzinfo=None), timezones=st.just(UTC)))
+def test_the_first_id_of_a_moment_bounds_all_that_are_made_from_then_on(moment):
+    """The weeks of events begin and end there (RFC 9562 §5.7: 48 bits of milliseconds first)."""
+    first = ids.first_made_at(moment)
+    later = ids.first_made_at(moment + timedelta(milliseconds=1))
+
+    assert first < UUID(int=first.int | (7 << 76) | (2 << 62)) < later
+    assert timedelta(0) <= moment - ids.made_at(first) < timedelta(milliseconds=1)
+    assert str(ids.first_made_at(datetime(2026, 11, 23, tzinfo=UTC))) == "01a205b3-d000-0000-0000-000000000000"
+
+
+def test_a_workflow_that_is_about_all_stores_belongs_to_none():
+    """Temporal appends the time to what a schedule starts; that is no store, and must not get a key of its own."""
+    assert ids.about("journeys-retention") == (ids.NO_STORE, None)
+    assert ids.about("journeys-retention-2026-01-15T03:20:00Z") == (ids.NO_STORE, None)
+    assert ids.about("mugs/rollout/welcome/v2") == ("mugs", None)
