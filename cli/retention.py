@@ -13,6 +13,7 @@ from activities.retention import enforced, foreseen
 from adapters.postgres import retention_policies
 from adapters.postgres.identities import new_id
 from adapters.postgres.retention import PostgresRetention
+from adapters.postgres.tenancy import as_store
 from cli.operate import DataDir, StoreId, existing, on_database, system_now
 from cli.run import by_whom
 from cli.stack.keys import DEMO_STORE
@@ -30,7 +31,7 @@ def show_policy(store_id: StoreId = DEMO_STORE.store_id, data_dir: DataDir = _DA
 
     async def read(engine: AsyncEngine) -> Terms:
         await existing(engine, store_id)
-        async with engine.connect() as connection:
+        async with as_store(engine, store_id) as connection:
             return await retention_policies.terms(connection, store_id)
 
     terms = on_database(read, data_dir)
@@ -52,7 +53,7 @@ def set_policy(
 
     async def write(engine: AsyncEngine) -> None:
         await existing(engine, store_id)
-        async with engine.begin() as connection:
+        async with as_store(engine, store_id) as connection:
             policy = validated(wanted, await retention_policies.needed(connection, store_id))
             await retention_policies.put(connection, store_id, policy, by_whom(), system_now())
 

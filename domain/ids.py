@@ -80,6 +80,11 @@ def made_at(made: UUID) -> datetime:
     return _EPOCH + timedelta(milliseconds=made.int >> 80)
 
 
+def about_no_store(workflow_id: str) -> bool:
+    """Tell whether a workflow is one of the schedule's; the same name before a slash would be a store's."""
+    return workflow_id.startswith(RETENTION) and "/" not in workflow_id
+
+
 def message_id(run: UUID, step: str) -> UUID:
     """Derive the id of the one message that a run may send at a step (G3)."""
     return uuid.uuid5(_NAMESPACE, f"message:{run}:{step}")

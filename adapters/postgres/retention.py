@@ -8,17 +8,19 @@ of such alerts. Consent, suppressions, tombstones and plans are evidence or rule
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Table, and_, case, delete, exists, false, func, not_, or_, select, text, tuple_
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.postgres import audit, dedup, partitions, pauses, retention_policies
 from adapters.postgres.partitions import monday_of
-from adapters.postgres.tables import OPEN, decisions, events, happenings, messages, runs, stores, views, watchlist
+from adapters.postgres.tables import OPEN, decisions, events, happenings, messages, runs, views, watchlist
 from adapters.postgres.tables import audit as audit_log
+from adapters.postgres.tenancy import across_stores, as_store, every_store
 from domain import ids
 from domain.errors import Unavailable
 from domain.operations import Operator
@@ -37,45 +39,50 @@ class PostgresRetention:
         self._engine = engine
 
     async def stores(self) -> Sequence[str]:
-        async with self._reached() as connection:
-            return list((await connection.execute(select(stores.c.store_id).order_by(stores.c.store_id))).scalars())
+        async with _in_time():
+            return await every_store(self._engine)
 
     async def terms(self, store_id: str) -> Terms:
-        async with self._reached() as connection:
+        async with _in_time(), as_store(self._engine, store_id) as connection:
             return await retention_policies.terms(connection, store_id)
 
     async def missing_weeks(self, now: datetime) -> Sequence[datetime]:
-        async with self._reached() as connection:
+        async with _in_time(), across_stores(self._engine) as connection:
             return await partitions.missing(connection, now)
 
     async def make_week(self, monday: datetime) -> str:
-        async with self._reached() as connection:
+        async with _in_time(), self._engine.begin() as connection:
             return await partitions.make(connection, monday)
 
     async def weeks_before(self, moment: datetime) -> Sequence[Week]:
         bound = ids.first_made_at(moment)
-        async with self._reached() as connection:
+        async with _in_time(), across_stores(self._engine) as connection:
             return [week for week in await partitions.existing(connection) if week.until <= bound]
 
     async def unfinished(self, week: Week) -> bool:
         left = select(events.c.id).where(_in(week))
-        async with self._reached() as connection:
+        async with _in_time(), across_stores(self._engine) as connection:
             is_open, is_parked = (select(exists(left.where(state))) for state in (OPEN, text("state = 'parked'")))
             return bool(await connection.scalar(is_open)) or bool(await connection.scalar(is_parked))
 
     async def forget_keys(self, week: Week, after: UUID | None) -> UUID | None:
-        async with self._reached() as connection:
-            return await dedup.forget(connection, week, after or UUID(int=0), _AT_ONCE)
+        async with _in_time(), across_stores(self._engine) as connection:
+            page = await dedup.page(connection, week, after or UUID(int=0), _AT_ONCE)
+        by_store = sorted((known for known in page if not known.remembered), key=lambda known: known.store_id)
+        for store_id, keys in groupby(by_store, key=lambda known: known.store_id):
+            async with _in_time(), as_store(self._engine, store_id) as connection:
+                await dedup.forget(connection, store_id, list(keys))
+        return page[-1].event_id if page else None
 
     async def drop(self, week: Week) -> bool:
-        async with self._reached() as connection:
+        async with _in_time(), self._engine.begin() as connection:
             return await partitions.drop(connection, week.name)
 
     async def forget(self, store_id: str, kind: Kind, terms: Terms, now: datetime) -> int:
         if (condition := _doomed(store_id, kind, terms, now)) is None:
             return 0
         table = _TABLES[kind]
-        async with self._reached() as connection:
+        async with _in_time(), as_store(self._engine, store_id) as connection:
             key = tuple_(*table.primary_key.columns)
             some = select(*table.primary_key.columns).where(condition).limit(_AT_ONCE)
             if table is events:
@@ -88,28 +95,28 @@ class PostgresRetention:
             return 0
         if kind is Kind.EVENTS:
             condition = and_(condition, not_(or_(false(), *(_in(week) for week in without))))
-        async with self._reached() as connection:
+        async with _in_time(), as_store(self._engine, store_id) as connection:
             return await connection.scalar(select(func.count()).select_from(_TABLES[kind]).where(condition)) or 0
 
     async def write_down(self, report: Report, stores: Sequence[str], key: str, by: Operator, now: datetime) -> None:
         weeks = {"dropped": list(report.dropped), "kept": dict(report.kept)}
-        async with self._reached() as connection:
-            for store_id in stores:
-                rows = dict(report.rows.get(store_id, {}))
-                if rows or report.dropped:
+        for store_id in stores:
+            rows = dict(report.rows.get(store_id, {}))
+            if rows or report.dropped:
+                async with _in_time(), as_store(self._engine, store_id) as connection:
                     await audit.write(
                         connection, store_id, f"retention:{key}:{store_id}", by=by, action="retention",
                         subject=f"store:{store_id}", detail={"rows": rows, **weeks}, at=now,
                     )  # fmt: skip
 
-    @asynccontextmanager
-    async def _reached(self) -> AsyncIterator[AsyncConnection]:
-        """Open a transaction; a lock that could not be had in time is one of the things that may pass."""
-        try:
-            async with self._engine.begin() as connection:
-                yield connection
-        except (SQLAlchemyError, OSError) as problem:
-            raise Unavailable("the database does not do it now") from problem
+
+@asynccontextmanager
+async def _in_time() -> AsyncIterator[None]:
+    """Say that something cannot be done now; a lock that could not be had is one of the things that may pass."""
+    try:
+        yield
+    except (SQLAlchemyError, OSError) as problem:
+        raise Unavailable("the database does not do it now") from problem
 
 
 _TABLES: dict[Kind, Table] = {

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.postgres import audit, plans, sending_rules
 from adapters.postgres.tables import retention_policies, runs
+from adapters.postgres.tenancy import as_store
 from domain.errors import Unavailable
 from domain.operations import Operator
 from domain.plans import PLANS, Plan, validated
@@ -78,7 +79,7 @@ class KeptAddresses:
         if until > time.monotonic():
             return known
         try:
-            async with self._engine.connect() as connection:
+            async with as_store(self._engine, store_id) as connection:
                 known = (await of_store(connection, store_id)).consent_ip == "full"
         except (SQLAlchemyError, OSError) as problem:
             raise Unavailable("the event could not be stored now; send it again") from problem

@@ -9,7 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.postgres import retention_policies
 from adapters.postgres.tables import consents, events, metadata
+from adapters.postgres.tenancy import as_store
 from domain.retention import RetentionPolicy
+from testing.inspection import as_owner
 from tests.conftest import Shop, SteppedClock
 from worker.router import Router
 
@@ -45,7 +47,7 @@ async def told(app: Any, store: Shop, peer: str) -> None:
 
 async def found(engine: AsyncEngine, address: str) -> set[str]:
     """Search every column of every table, whatever is added to the schema."""
-    async with engine.connect() as connection:
+    async with as_owner(engine) as connection:
         return {
             table.name
             for table in metadata.sorted_tables
@@ -63,7 +65,7 @@ async def test_no_table_holds_a_whole_address(
     await Router(engine, Nobody(), clock).route_everything()
 
     assert await found(engine, address) == set()
-    async with engine.connect() as connection:
+    async with as_owner(engine) as connection:
         assert set((await connection.execute(select(events.c.ip))).scalars()) == {short}
         assert set((await connection.execute(select(consents.c.ip))).scalars()) == {short}
 
@@ -72,14 +74,14 @@ async def test_a_store_may_keep_the_address_of_consent_and_of_nothing_else(
     app: Any, store: Shop, engine: AsyncEngine, clock: SteppedClock
 ) -> None:
     """Whole in the ledger and in the column of the event that told it; no payload and no other event has it."""
-    async with engine.begin() as connection:
+    async with as_store(engine, store.store_id) as connection:
         policy = RetentionPolicy(consent_ip="full")
         await retention_policies.put(connection, store.store_id, policy, "cli:ops", clock())
     await told(app, store, V4)
     await Router(engine, Nobody(), clock).route_everything()
 
     assert await found(engine, V4) == {"events", "consents"}
-    async with engine.connect() as connection:
+    async with as_owner(engine) as connection:
         assert set((await connection.execute(select(consents.c.ip))).scalars()) == {V4}
         rows = (await connection.execute(select(events.c.type, events.c.name, events.c.ip, events.c.payload))).all()
     assert {(row.type, row.name) for row in rows if row.ip == V4} == {

@@ -37,12 +37,14 @@ from adapters.postgres.tables import (
     views,
     watchlist,
 )
+from adapters.postgres.tenancy import across_stores, as_store
 from domain import ids
 from domain.delivery import Result, Slot
 from domain.errors import Unavailable
 from domain.events import Event, Who
 from domain.plans import Step, validated
 from domain.retention import Report, RetentionPolicy
+from testing.inspection import as_owner
 from tests.adapters.postgres.conftest import Telling
 
 NOW = datetime.fromisoformat("2020-06-03T12:00:00Z")
@@ -69,7 +71,8 @@ class Past:
             who=Who(user_id="ada"), payload={}, at=at, received_at=at,
         ).model_copy(update=more)  # fmt: skip
         await EventStore(self.engine).accept([event])
-        await self.mugs.write(update(events).where(events.c.id == event.id).values(state=state))
+        async with as_owner(self.engine) as connection:
+            await connection.execute(update(events).where(events.c.id == event.id).values(state=state))
         return event.id
 
     async def weeks(self, *ages: timedelta) -> list[str]:
@@ -80,21 +83,21 @@ class Past:
         return await enforced(self.retention, now, key, "cli:ops", Report(), lambda _: None)
 
     async def policy(self, **policy: Any) -> None:
-        async with self.engine.begin() as connection:
+        async with as_store(self.engine, "mugs") as connection:
             await retention_policies.put(connection, "mugs", RetentionPolicy(**policy), "cli:ops", NOW - 800 * DAY)
 
     async def kept(self) -> set[UUID]:
-        async with self.engine.connect() as connection:
+        async with as_owner(self.engine) as connection:
             found = set((await connection.execute(select(events.c.id))).scalars())
             assert set((await connection.execute(select(dedup_keys.c.event_id))).scalars()) >= found
         return found
 
     async def keys(self) -> set[UUID]:
-        async with self.engine.connect() as connection:
+        async with as_owner(self.engine) as connection:
             return set((await connection.execute(select(dedup_keys.c.event_id))).scalars())
 
     async def tables(self) -> list[str]:
-        async with self.engine.connect() as connection:
+        async with as_owner(self.engine) as connection:
             return [week.name for week in await partitions.existing(connection)]
 
 
@@ -104,7 +107,7 @@ async def past(mugs: Telling, engine: AsyncEngine) -> AsyncIterator[Past]:
     past = Past(mugs, engine)
     before = set(await past.tables())
     yield past
-    async with engine.begin() as connection:
+    async with as_owner(engine) as connection:
         for name in set(await past.tables()) - before:
             await connection.execute(text(f"drop table {name}"))
 
@@ -162,11 +165,11 @@ async def test_the_owner_s_function_drops_nothing_else(past: Past, engine: Async
 async def test_an_event_of_a_week_without_a_table_is_stored_and_moves_when_the_table_is_made(past: Past) -> None:
     """A clock that is wrong, or a schedule that stood still, costs nobody an event (G1)."""
     ids_of_ours = {await past.take_in(-7000 * DAY, "pending"), await past.take_in(50 * DAY)}
-    async with past.engine.connect() as connection:
+    async with as_owner(past.engine) as connection:
         count_default = select(text("count(*)")).select_from(text("events_default"))
         assert await connection.scalar(count_default) == 2
     (week,) = await past.weeks(50 * DAY)
-    async with past.engine.connect() as connection:
+    async with as_owner(past.engine) as connection:
         assert await connection.scalar(count_default) == 1
         assert await connection.scalar(select(text("count(*)")).select_from(text(week))) == 1
 
@@ -186,7 +189,7 @@ async def test_what_lies_in_the_default_table_goes_row_by_row(past: Past) -> Non
 
 async def test_the_weeks_to_come_are_made_ahead(past: Past) -> None:
     """For four weeks, and once; from where the last one ends, whatever was missed."""
-    async with past.engine.connect() as connection:
+    async with as_owner(past.engine) as connection:
         last = ids.made_at((await partitions.existing(connection))[-1].until)
     later = last + 10 * DAY
     report = await past.enforce(later)
@@ -206,7 +209,7 @@ async def test_events_come_in_and_are_routed_while_weeks_are_made_and_dropped(pa
             event = past.mugs.event("Product Viewed", product_id="cup")
             assert await door.accept([event]) == 1
             accepted.append(event.id)
-            async with engine.begin() as connection:
+            async with as_store(engine, "mugs") as connection:
                 await queue.mark_routed(connection, await queue.still_pending(connection, [event.id]))
 
     coming = [asyncio.create_task(keep_coming()) for _ in range(3)]
@@ -225,7 +228,7 @@ async def test_a_lock_that_is_held_is_asked_for_again_later(past: Past, engine: 
     """Whoever waits for a lock on all events holds up whoever comes later, so retention gives way."""
     await past.weeks(100 * DAY)
     await past.take_in(100 * DAY)
-    async with engine.begin() as other:
+    async with as_owner(engine) as other:
         await other.execute(text("lock table events in access share mode"))
         await other.execute(text("set local statement_timeout = '30s'"))
         with pytest.raises(Unavailable):
@@ -251,7 +254,7 @@ async def test_a_store_that_keeps_less_than_others_loses_its_rows_alone(past: Pa
 
 
 async def _store(engine: AsyncEngine, store_id: str) -> None:
-    async with engine.begin() as connection:
+    async with as_owner(engine) as connection:
         copy = "insert into stores (store_id, name, url, sender_email, sender_name, created_at) "
         values = f"select '{store_id}', name, url, sender_email, sender_name, created_at from stores"  # noqa: S608
         await connection.execute(text(copy + values))
@@ -523,13 +526,14 @@ async def test_no_hot_query_reads_an_old_week(past: Past, engine: AsyncEngine) -
         gap=timedelta(0), due=NOW, waited_from=NOW,
     )  # fmt: skip
     alone = create_engine(str(engine.url.render_as_string(hide_password=False)), pool_size=1)
-    await past.mugs.write(text(f"analyze {', '.join(weeks)}"))
+    async with as_owner(engine) as connection:
+        await connection.execute(text(f"analyze {', '.join(weeks)}"))
     for _ in range(12):  # psycopg prepares what comes again, and Postgres then plans for any parameters
-        async with alone.begin() as connection:
+        async with across_stores(alone) as connection:
             await queue.waiting_lanes(connection, NOW)
             await queue.next_in_lane(connection, 7, 10, NOW)
         await PostgresLedger(alone).claim(slot, NOW)
-    async with alone.connect() as connection:
+    async with as_owner(alone) as connection:
         prepared = (await connection.execute(text("select statement, generic_plans from pg_prepared_statements"))).all()
         hot = [row for row in prepared if "FROM events" in row.statement]
         plans_of_them = [
@@ -551,7 +555,7 @@ def test_a_database_with_events_becomes_weeks_without_losing_one(database_url: s
     name = f"before_{new_id().hex}"
     _execute(database_url, f"create database {name}")
     url = _url(database_url, name)
-    upgrade(url, "0003")
+    upgrade(url, "0004")
     _execute(url, """
         insert into events (store_id, id, message_id, type, payload, at, received_at, shard, state)
         select 'mugs', uuidv7(make_interval(days => n)), 'm' || n, 'track', '{}', now(), now(), 1,

@@ -87,12 +87,27 @@ async def test_whatever_is_encrypted_comes_back_as_it_was_and_no_payload_shows_i
         (ids.workflow_id("mugs", "follow-up/care", ADA), ADA),
         (ids.waves_id("mugs", str(BOB)), None),
         (ids.rollout_id("mugs", "follow-up/care", "v4"), None),
-        ("something-else", None),
+        (ids.rollout_id(ids.RETENTION, "welcome", "v4"), None),
     ],
 )
 def test_the_id_of_a_workflow_says_whose_key_encrypts_it(workflow_id: str, customer: UUID | None) -> None:
     """Each customer's runs have that customer's key; what is about no customer has the store's."""
     assert owner_of(workflow_id) == Owner(store_id=workflow_id.partition("/")[0], customer_id=customer)
+
+
+async def test_what_is_about_no_store_is_readable_and_makes_no_key() -> None:
+    """Retention reports on all stores, so no store's key could open it. A store of the same name is a store."""
+    keys = InMemory()
+    for workflow_id, readable in (
+        (f"{ids.RETENTION}-2026-01-15T03:20:00Z", True),
+        (ids.workflow_id(ids.RETENTION, "welcome", ADA), False),
+    ):
+        codec = CustomerCodec(keys).with_context(context(workflow_id))
+        encoded = await codec.encode([SECRET])
+        assert (encoded == [SECRET]) is readable
+        assert await codec.decode(encoded) == [SECRET]
+
+    assert list(keys.keys) == [f"{ids.RETENTION}/{ADA}"]
 
 
 async def test_an_activity_has_the_key_of_its_workflow() -> None:

@@ -1,6 +1,6 @@
 """Events by weeks, their dedup keys beside them, and how long a store keeps what.
 
-Revision: 0008, after 0003.
+Revision: 0008, after 0004.
 
 Nothing is copied but the dedup keys: a table with events becomes the first partition as it is. The API of the version
 before stores nothing from this commit on (503, and clients send again), so start the new one right after it.
@@ -14,10 +14,12 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 from adapters.postgres import partitions
+from adapters.postgres.migrations.isolation import every_row, isolate, read_across
+from adapters.postgres.tenancy import ACROSS, APP
 from domain import ids
 
 revision = "0008"
-down_revision = "0003"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 
@@ -91,8 +93,13 @@ def upgrade() -> None:
         ("runs", "ended_at"),
     ):
         op.create_index(f"ix_{table}_age", table, [column], postgresql_using="brin")
+    isolate("retention_policies")
     _dedup_keys()
-    _weeks()
+    with every_row("events"):
+        _weeks()
+    isolate("events")
+    read_across("events")
+    isolate("dedup_keys")
 
 
 def _dedup_keys() -> None:
@@ -103,14 +110,20 @@ def _dedup_keys() -> None:
         sa.Column("event_id", sa.Uuid(), nullable=False),
         sa.PrimaryKeyConstraint("store_id", "message_id", name="pk_dedup_keys"),
     )
-    # Most of it while events still come in; the rest once nobody can add to the table.
+    # Most of it while events still come in; the rest once nobody can add to the table. Whoever reads across stores
+    # may do so without changing the table, which would lock it.
+    op.execute(f"grant insert on dedup_keys to {ACROSS}")
+    op.execute(f"set local role {ACROSS}; set local row_security = on")
     op.execute("insert into dedup_keys select store_id, message_id, id from events")
+    op.execute("set local role none; set local row_security = off")
+    op.execute(f"revoke insert on dedup_keys from {ACROSS}")
     newest = _newest("select event_id from dedup_keys order by event_id desc limit 1")
     op.execute("lock table events in access exclusive mode")
     rest = sa.text("""
         insert into dedup_keys select store_id, message_id, id from events where id >= :since on conflict do nothing
     """)
-    op.get_bind().execute(rest, {"since": newest and ids.first_made_at(ids.made_at(newest) - _OVERLAP)})
+    with every_row("events"):
+        op.get_bind().execute(rest, {"since": newest and ids.first_made_at(ids.made_at(newest) - _OVERLAP)})
 
 
 def _weeks() -> None:
@@ -129,6 +142,12 @@ def _weeks() -> None:
     for name, (columns, where) in _INDEXES.items():
         op.create_index(name, "events", columns, postgresql_where=sa.text(where))
     op.execute("create table events_default partition of events default")
+    # Its rows are reached through the new table only, and by that one's policies.
+    for policy in ("own_store", "across_stores"):
+        op.execute(f"drop policy {policy} on events_before")
+    op.execute("alter table events_before no force row level security")
+    op.execute("alter table events_before disable row level security")
+    op.execute(f"revoke all on events_before from {APP}, {ACROSS}")
     _functions()
     if newest is None:
         op.execute("drop table events_before")
@@ -155,6 +174,7 @@ def _functions() -> None:
     op.execute(_DROP.replace("OPTIONS", options))
     for function in ("events_make_week(date)", "events_drop(text)"):
         op.execute(f"revoke all on function {function} from public")
+        op.execute(f"grant execute on function {function} to {APP}")
 
 
 def _newest(query: str) -> UUID | None:
