@@ -96,7 +96,7 @@ async def test_a_choice_is_saved_whole_and_shown(client: AsyncClient, mail: Mail
     assert (200, chosen) == (answer.status_code, shown.ticked)
     assert [p for p in shown.all("p") if "role" in p] == [{"class": "note", "role": "status"}]
     assert ("Email Preferences Saved", mail.customer_id) == (event.name, event.who.customer_id)
-    assert event.ip == "127.0.0.1"
+    assert event.ip == "127.0.0.0"
     expected = {
         "message_id": str(mail.message_id),
         "source": "preference_page",

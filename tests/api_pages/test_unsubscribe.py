@@ -51,7 +51,7 @@ async def test_the_page_has_one_button_and_it_works(client: AsyncClient, mail: M
     assert ("Unsubscribed", NOON, mail.customer_id) == (event.name, event.at, event.who.customer_id)
     expected = {"message_id": str(mail.message_id), "channel": "email", "source": "unsubscribe_page"}
     assert expected == event.payload["properties"]
-    assert event.ip == "127.0.0.1"
+    assert event.ip == "127.0.0.0"
 
 
 @pytest.mark.parametrize(("body", "content_type"), [_FORM, _MULTIPART], ids=["urlencoded", "multipart"])

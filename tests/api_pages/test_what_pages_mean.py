@@ -15,7 +15,7 @@ from tests.api_pages.markup import Markup
 from tests.api_pages.sent_mail import NOON, URLS, Mail
 from tests.conftest import SteppedClock
 
-_HERE = "127.0.0.1"
+_HERE = "127.0.0.0"
 
 
 async def test_an_open_and_a_click_are_understood(client: AsyncClient, mail: Mail) -> None:
