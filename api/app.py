@@ -25,6 +25,7 @@ from api import admin, codec, errors, health, privacy, runs, security, shop, sou
 from api.keys import LimitFields
 from api.pages import router as pages
 from api.patience import Patience
+from api.preferences import router as preferences
 from api.services import Services
 from domain.errors import Unavailable
 from domain.ports import Clock
@@ -112,6 +113,7 @@ def create_app(
         )
     for router in (tracking.router, sources.router, shop.router, admin.router, runs.router, health.router, pages):
         app.include_router(router)
+    app.include_router(preferences)
     app.include_router(webhooks.router)
     app.include_router(codec.router)
     app.include_router(privacy.router)

@@ -1,10 +1,11 @@
-"""What the links of a message lead to: the open pixel, the click redirect, unsubscribe and preferences.
+"""What the links of a message lead to: the open pixel, the click redirect, and unsubscribe; preferences are next door.
 
 The signed token is the whole authority (docs/adr/0012-link-tokens.md): no login, no cookie, no store key. What a
 customer does here enters through the same door as every event, and the answer follows the commit.
 """
 
 import asyncio
+import re
 from base64 import b64decode
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Annotated, Any
@@ -20,11 +21,11 @@ from uuid_utils.compat import uuid7
 from adapters.postgres import links
 from adapters.postgres.links import MessageLink
 from api.html import page, problem_page
+from api.html.languages import spoken
 from api.services import Services, Wired
 from domain import ids
 from domain.errors import InvalidInput, JourneysError, NotFound
 from domain.events import Event, Who
-from domain.facts import Topic
 from domain.tokens import Claims, Purpose
 
 _log = structlog.get_logger(__name__)
@@ -33,15 +34,19 @@ _PIXEL = b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
 _UNCACHED = {"Cache-Control": "no-store, no-cache, must-revalidate, max-age=0", "X-Robots-Tag": "noindex, nofollow"}
 _PATIENCE = 2.0
 """Seconds that a reader waits at most for an open or a click to be recorded."""
+_LONGEST_AGENT = 500
+_WORDING = re.compile(r"[a-z_-]+/[A-Za-z_-]+/[0-9a-f]{12}")
 _KINDS = {
     "Email Opened": "open",
     "Email Link Clicked": "click",
     "Unsubscribed": "unsubscribe",
     "Email Preferences Saved": "preferences",
+    "Marketing Paused": "pause",
+    "Marketing Resumed": "resume",
 }
 
 _HTML: dict[str, Any] = {"content": {"text/html": {}}}
-_PROBLEMS: dict[int | str, dict[str, Any]] = {
+PROBLEMS: dict[int | str, dict[str, Any]] = {
     400: {"description": "The link is not one of ours, or was made for something else.", **_HTML},
     404: {"description": "What the link belongs to is no longer kept.", **_HTML},
     503: {"description": "Nothing can be looked up or saved now; send it again after `Retry-After` seconds.", **_HTML},
@@ -67,7 +72,7 @@ class PageRoute(APIRoute):
                 return await handle(request)
             except JourneysError as problem:
                 _log.info("link not followed", path=self.path, error=type(problem).__name__)
-                return problem_page(problem)
+                return problem_page(problem, language(request))
 
         return answer
 
@@ -82,7 +87,7 @@ async def email_open(request: Request, services: Wired, token: Token = "") -> Re
     if request.method == "GET":
         try:
             async with asyncio.timeout(_PATIENCE):
-                mail, _ = await _mail(services, token, Purpose.OPEN)
+                mail, _ = await linked(services, token, Purpose.OPEN)
                 await _record(services, mail, "Email Opened", _minute(services))
         except Exception as problem:  # noqa: BLE001 - a broken image is worse than an open that is not counted
             _log.info("open not recorded", error=type(problem).__name__)
@@ -90,12 +95,12 @@ async def email_open(request: Request, services: Wired, token: Token = "") -> Re
 
 
 @router.get(
-    "/track/email-click", status_code=302, response_class=RedirectResponse, response_model=None, responses=_PROBLEMS
+    "/track/email-click", status_code=302, response_class=RedirectResponse, response_model=None, responses=PROBLEMS
 )
 @router.head("/track/email-click", include_in_schema=False)
 async def email_click(request: Request, services: Wired, token: Token = "") -> Response:
     """Redirect to the shop's URL behind a link: one that stands in the message, and no other."""
-    mail, claims = await _mail(services, token, Purpose.CLICK)
+    mail, claims = await linked(services, token, Purpose.CLICK)
     url = mail.urls[claims.link] if claims.link < len(mail.urls) else ""
     if not url.lower().startswith(("https://", "http://")):
         raise NotFound
@@ -108,65 +113,53 @@ async def email_click(request: Request, services: Wired, token: Token = "") -> R
     return RedirectResponse(url, status_code=302, headers=_UNCACHED)
 
 
-@router.get("/unsubscribe", response_class=HTMLResponse, responses=_PROBLEMS)
+@router.get("/unsubscribe", response_class=HTMLResponse, responses=PROBLEMS)
 @router.head("/unsubscribe", include_in_schema=False)
-async def ask_to_unsubscribe(services: Wired, token: Token = "") -> Response:
+async def ask_to_unsubscribe(request: Request, services: Wired, token: Token = "") -> Response:
     """Show one button. A GET changes nothing, because mail scanners follow every link."""
-    mail, _ = await _mail(services, token, Purpose.UNSUBSCRIBE)
-    return page("unsubscribe.html", mail=mail, token=token, preferences=_preferences_token(services, mail))
+    mail, _ = await linked(services, token, Purpose.UNSUBSCRIBE)
+    ours, more = language(request, mail.locale), preferences_token(services, mail)
+    return page("unsubscribe.html", language=ours, mail=mail, token=token, preferences=more)
 
 
-@router.post("/unsubscribe", response_class=HTMLResponse, responses=_PROBLEMS)
+@router.post("/unsubscribe", response_class=HTMLResponse, responses=PROBLEMS)
 async def unsubscribe(request: Request, services: Wired, token: Token = "") -> Response:
     """Unsubscribe at once: from the page's button, or by a mail program's one-click POST (RFC 8058)."""
-    mail, _ = await _mail(services, token, Purpose.UNSUBSCRIBE)
+    mail, _ = await linked(services, token, Purpose.UNSUBSCRIBE)
     try:
-        one_click = (await _form(request)).get("List-Unsubscribe") == "One-Click"
+        form = await form_of(request)
     except InvalidInput:
-        one_click = False  # A broken body makes the wish no less clear.
-    return await _unsubscribed(request, services, mail, "one_click" if one_click else "unsubscribe_page")
+        form = FormData()  # A broken body makes the wish no less clear.
+    source = "one_click" if form.get("List-Unsubscribe") == "One-Click" else "unsubscribe_page"
+    await decided(request, services, mail, "Unsubscribed", {"channel": "email", "source": source}, form)
+    ours, more = language(request, mail.locale), preferences_token(services, mail)
+    return page("unsubscribed.html", language=ours, mail=mail, preferences=more)
 
 
-@router.get("/preferences", response_class=HTMLResponse, responses=_PROBLEMS)
-@router.head("/preferences", include_in_schema=False)
-async def show_preferences(services: Wired, token: Token = "") -> Response:
-    """Show which topics the customer gets."""
-    mail, _ = await _mail(services, token, Purpose.PREFERENCES)
-    allowed = await links.topics(services.engine, mail.store_id, mail.customer_id)
-    wanted = {topic for topic, granted in allowed.items() if granted}
-    return page("preferences.html", mail=mail, token=token, wanted=wanted, saved=False)
-
-
-@router.post("/preferences", response_class=HTMLResponse, responses=_PROBLEMS)
-async def save_preferences(request: Request, services: Wired, token: Token = "") -> Response:
-    """Save the topics that are ticked; consent to a topic that is not ticked is withdrawn."""
-    mail, _ = await _mail(services, token, Purpose.PREFERENCES)
-    form = await _form(request)
-    if "unsubscribe" in form:
-        return await _unsubscribed(request, services, mail, "preference_page")
-    wanted = {topic for topic in Topic if topic in form}
-    choice = {"source": "preference_page", "topics": {topic.value: topic in wanted for topic in Topic}}
-    await _decided(request, services, mail, "Email Preferences Saved", choice)
-    # The event is applied in a moment; until then the page shows what was saved, not what the database still holds.
-    return page("preferences.html", mail=mail, token=token, wanted=wanted, saved=True)
-
-
-async def _unsubscribed(request: Request, services: Services, mail: MessageLink, source: str) -> Response:
-    await _decided(request, services, mail, "Unsubscribed", {"channel": "email", "source": source})
-    return page("unsubscribed.html", mail=mail, preferences=_preferences_token(services, mail))
-
-
-async def _decided(
-    request: Request, services: Services, mail: MessageLink, name: str, choice: Mapping[str, Any]
+async def decided(
+    request: Request, services: Services, mail: MessageLink, name: str, choice: Mapping[str, Any], form: FormData
 ) -> None:
-    """Record what a customer decided, with the evidence; returns after the commit.
+    """Record what a customer decided, with the evidence (GDPR art. 7 §1); returns after the commit.
 
     Every decision is an event of its own. A dedup key shared by two could swallow an unsubscribe that follows a
     change of mind; repeating one is harmless, because it says the whole choice again.
+
+    Args:
+        request: Where it was said, and by which program.
+        services: The running API.
+        mail: The message whose link led here.
+        name: Of the event.
+        choice: Its properties.
+        form: Says in `wording` which text the customer had before them.
     """
     detail = f"{services.clock().isoformat()} {choice}"
+    shown = form.get("wording")
+    if isinstance(shown, str) and _WORDING.fullmatch(shown):
+        choice = {**choice, "wording": shown}
     ip = request.client.host if request.client is not None else None
-    await _record(services, mail, name, detail, choice, ip=ip)
+    told = {"ip": ip, "userAgent": request.headers.get("user-agent", "")[:_LONGEST_AGENT]}
+    context = {name: value for name, value in told.items() if value}
+    await _record(services, mail, name, detail, choice, context)
 
 
 async def _record(
@@ -175,10 +168,11 @@ async def _record(
     name: str,
     detail: str,
     properties: Mapping[str, Any] | None = None,
-    ip: str | None = None,
+    context: Mapping[str, str] | None = None,
 ) -> None:
     """Store an event about the recipient of a message, once per `detail`."""
     now = services.clock()
+    told = {"event": name, "properties": {"message_id": str(mail.message_id), **(properties or {})}}
     event = Event(
         store_id=mail.store_id,
         id=uuid7(),
@@ -186,15 +180,15 @@ async def _record(
         type="track",
         name=name,
         who=Who(customer_id=mail.customer_id),
-        payload={"event": name, "properties": {"message_id": str(mail.message_id), **(properties or {})}},
+        payload={**told, "context": dict(context)} if context else told,
         at=now,
         received_at=now,
-        ip=ip,
+        ip=context.get("ip") if context else None,
     )
     await services.events.accept([event])
 
 
-async def _mail(services: Services, token: str, purpose: Purpose) -> tuple[MessageLink, Claims]:
+async def linked(services: Services, token: str, purpose: Purpose) -> tuple[MessageLink, Claims]:
     """Find the message that a token was made for.
 
     Raises:
@@ -209,14 +203,25 @@ async def _mail(services: Services, token: str, purpose: Purpose) -> tuple[Messa
     return mail, claims
 
 
-async def _form(request: Request) -> FormData:
+async def form_of(request: Request) -> FormData:
+    """Read a form of ours.
+
+    Raises:
+        InvalidInput: It is none that we have made.
+    """
     try:
         return await request.form(max_files=0, max_fields=32, max_part_size=1024)
     except HTTPException as problem:
         raise InvalidInput("form", "cannot be read") from problem
 
 
-def _preferences_token(services: Services, mail: MessageLink) -> str:
+def language(request: Request, known: str | None = None) -> str:
+    """Choose the language of a page: the reader's, if we know it, else one that the browser asks for."""
+    return spoken(known, request.headers.get("accept-language", ""))
+
+
+def preferences_token(services: Services, mail: MessageLink) -> str:
+    """Sign a link from one page to the preferences."""
     return services.signer.token(mail.message_id, Purpose.PREFERENCES)
 
 

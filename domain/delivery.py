@@ -43,6 +43,7 @@ class Rule(StrEnum):
     SUPPRESSED = "suppressed"
     UNSUBSCRIBED = "unsubscribed"
     NO_CONSENT = "no_consent"
+    MARKETING_PAUSED = "marketing_paused"
     SPACING = "spacing"
     CAP = "cap"
     QUIET_HOURS = "quiet_hours"

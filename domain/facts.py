@@ -56,7 +56,11 @@ class Fact(Value):
 
 
 class ProfileChanged(Fact):
-    """The store told us who a customer is. Fields that are None were not mentioned."""
+    """The store told us who a customer is. Fields that are None were not mentioned.
+
+    Attributes:
+        chosen: The customer chose these: what a browser or a shop tells by the way does not overwrite them.
+    """
 
     kind: Literal["profile_changed"] = "profile_changed"
     email: str | None = None
@@ -66,6 +70,7 @@ class ProfileChanged(Fact):
     locale: str | None = None
     timezone: str | None = None
     traits: dict[str, Any] = Field(default_factory=dict)
+    chosen: bool = False
 
 
 class IdentitiesJoined(Fact):
@@ -105,6 +110,23 @@ class Unsubscribed(Fact):
     channel: Literal["email", "sms", "push"] = "email"
     source: str
     ip: str | None = None
+
+
+class MarketingPaused(Fact):
+    """The customer wants no marketing for some time.
+
+    Attributes:
+        until: When it may go out again.
+    """
+
+    kind: Literal["marketing_paused"] = "marketing_paused"
+    until: UtcTime
+
+
+class MarketingResumed(Fact):
+    """The customer wants marketing again before the pause is over; also derived, if a pause is made shorter."""
+
+    kind: Literal["marketing_resumed"] = "marketing_resumed"
 
 
 class ProductViewed(Fact):
@@ -382,6 +404,7 @@ class EventHeard(Fact):
 
 AnyFact = Annotated[
     ProfileChanged | IdentitiesJoined | ConsentChanged | SignedUp | NewsletterSubscribed | Unsubscribed
+    | MarketingPaused | MarketingResumed
     | ProductViewed | ViewTimed | CartLineChanged | CartReported | OrderPlaced | OrderUpdated | OrderRefunded
     | OrderCancelled | ProductChanged | StockRequested | ProductWatched | ProductUnwatched | MessageOpened
     | LinkClicked | MessageDelivered | MessageBounced | MessageComplained

@@ -31,6 +31,7 @@ _FORBIDDING = {
     "Order Cancelled",
     "Newsletter Unsubscribed",
     "Email Preferences Saved",
+    "Marketing Paused",
     "Email Bounced",
     "Email Complained",
     # What changes a cart ends browse abandonment, or the reminders of it.
@@ -45,6 +46,12 @@ _FORBIDDING = {
 }
 
 _CHANNEL = "email"
+_TOO_LATE = {
+    Rule.CAP: Result.CAPPED,
+    Rule.QUIET_HOURS: Result.QUIET,
+    Rule.MARKETING_PAUSED: Result.DROPPED,
+}
+"""What becomes of a message whose deadline comes before the rule would let it go."""
 
 
 def may_forbid(event_type: str, name: str | None) -> bool:
@@ -64,6 +71,7 @@ class Truth(Value):
         suppressed: Why the address may get nothing at all (bounce, complaint), or None.
         unsubscribed: The address wants no marketing.
         consented: The consent ledger allows the step's topic.
+        marketing_paused_until: The customer wants no marketing until then.
         last_marketing_at: When another journey last sent this customer marketing.
         cart_lines: How many lines the cart has.
         stock: Units of the slot's product; None when never told.
@@ -85,6 +93,7 @@ class Truth(Value):
     suppressed: str | None = None
     unsubscribed: bool = False
     consented: bool = False
+    marketing_paused_until: UtcTime | None = None
     last_marketing_at: UtcTime | None = None
     cart_lines: int = 0
     cart_changed_at: UtcTime | None = None
@@ -137,6 +146,9 @@ def _marketing(slot: Slot, truth: Truth, now: datetime) -> Delivery:
         return Delivery(result=Result.SUPPRESSED, rule=Rule.UNSUBSCRIBED, because="address suppressed: unsubscribed")
     if not truth.consented:
         return Delivery(result=Result.NO_CONSENT, rule=Rule.NO_CONSENT, because=f"no consent to {slot.step.topic}")
+    if (over := truth.marketing_paused_until) is not None and over > now:
+        because = "the customer paused marketing"
+        return _put_off(slot, truth, Rule.MARKETING_PAUSED, because, _awake(truth, over), now)
     if truth.last_marketing_at is not None and truth.last_marketing_at + slot.gap > now:
         until = truth.last_marketing_at + slot.gap
         return _deferred(Rule.SPACING, "another journey wrote a short time ago", _awake(truth, until))
@@ -144,7 +156,7 @@ def _marketing(slot: Slot, truth: Truth, now: datetime) -> Delivery:
 
 
 def _no_slot(slot: Slot, truth: Truth, now: datetime) -> Delivery | None:
-    """Put a message off that may be sent, but not now: to the next free slot, or for good if its deadline is first."""
+    """Put a message off that may be sent, but not now: to the next free slot, if there is one."""
     caps, topic = truth.rules.caps, slot.step.topic
     if (free := free_slot(caps, _CHANNEL, topic, (*truth.traffic, *truth.ahead), now)) > now:
         room = free_slot(caps, _CHANNEL, topic, truth.traffic, now) == now
@@ -156,10 +168,10 @@ def _no_slot(slot: Slot, truth: Truth, now: datetime) -> Delivery | None:
 
 
 def _put_off(slot: Slot, truth: Truth, rule: Rule, because: str, until: datetime, now: datetime) -> Delivery:
+    """Put a message off until a moment, or for good if its deadline comes first."""
     if until <= (truth.put_off_at or now) + slot.step.deadline:
         return _deferred(rule, because, until)
-    result = Result.QUIET if rule is Rule.QUIET_HOURS else Result.CAPPED
-    return Delivery(result=result, rule=rule, because=f"{because}; no free slot before its deadline")
+    return Delivery(result=_TOO_LATE[rule], rule=rule, because=f"{because}; no free slot before its deadline")
 
 
 def _awake(truth: Truth, moment: datetime) -> datetime:

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, ValidationError
 
@@ -19,6 +19,9 @@ class Interrupted(StrEnum):
     RESEND = "resend"
 
 
+Language = Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$")]
+
+
 class SendingRules(Value):
     """When a store's marketing may go out, and how much of it. Transactional messages know no such rules.
 
@@ -27,6 +30,7 @@ class SendingRules(Value):
         quiet_hours: By channel, on the customer's own clock; a channel that is not here has those of the law alone.
         caps: How many messages a customer gets at most; all of them hold.
         reserve: A message leaves room under the caps for those of higher priority that are due within this time.
+        languages: In which the messages are written, as BCP 47 tags; the customer chooses among them. Empty: not said.
         interrupted: Of every message: whether one that may have gone out is given up, or sent again, once.
     """
 
@@ -36,6 +40,7 @@ class SendingRules(Value):
     quiet_hours: dict[str, QuietHours] = Field(default_factory=dict)
     caps: tuple[Cap, ...] = Field(default=(), max_length=20)
     reserve: timedelta = Field(default=timedelta(days=1), ge=timedelta(0), le=timedelta(days=7))
+    languages: tuple[Language, ...] = Field(default=(), max_length=50)
     interrupted: Interrupted = Interrupted.GIVE_UP
 
     def quiet(self, channel: str, country: str | None) -> tuple[QuietHours, ...]:

@@ -88,7 +88,7 @@ class Journey(Operated[PlanT], Generic[PlanT]):
         self._acted = True
         while True:
             self._leave_if_exiting()
-            entry, resumes = self.entry, self._resumes
+            entry, resumes, unpauses = self.entry, self._resumes, self._unpauses
             if (planned := entry.plan.step(step.name)) is None:
                 self._due = None
                 return Delivery(result=Result.DROPPED, because="the plan has this step no more")
@@ -111,7 +111,7 @@ class Journey(Operated[PlanT], Generic[PlanT]):
             elif delivery.until is not None:
                 waited_from, due = decided_at, delivery.until
                 await self._go_on_anew(step, due, waited_from, slot.ask)
-                await self.wait_until(due, summary=f"{step.name} waits: {delivery.because}")
+                await self._wait_out(due, f"{step.name} waits: {delivery.because}", self._sooner(unpauses, delivery))
             else:
                 self._settled_at, self._due, self._step = decided_at, None, None
                 self._done.add(step.name)

@@ -6,7 +6,7 @@ run's very first task is handled before `run`, so each handler waits until the r
 customer are audited by an activity, so that it makes no difference whether they come from our API or the Temporal UI.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, Generic, Literal, TypeVar
 
@@ -17,7 +17,9 @@ from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from activities.note import NoteOperation
+    from domain.delivery import Delivery, Rule
     from domain.errors import JourneysError, NotFound, OperationRefused
+    from domain.facts import MarketingResumed
     from domain.operations import Leave, Note, Replan, SkipWait
     from domain.plans import Plan
     from domain.runs import Outcome
@@ -44,6 +46,7 @@ class Operated(Passage[PlanT], Generic[PlanT]):
         self._wait: Wait | None = None
         self._replans = 0
         self._resumes = 0
+        self._unpauses = 0
 
     @workflow.update(description="End the wait the run is in; the gate still decides about the message.")
     async def skip_wait(self, *given: Any) -> str:
@@ -88,6 +91,14 @@ class Operated(Passage[PlanT], Generic[PlanT]):
     @workflow.signal(description="The journey is no longer paused.")
     def resumed(self) -> None:
         self._resumes += 1
+
+    @workflow.signal(description="The customer no longer pauses marketing, or not for so long.")
+    def marketing_resumed(self, _fact: MarketingResumed) -> None:
+        self._unpauses += 1
+
+    def _sooner(self, unpauses: int, delivery: Delivery) -> Callable[[], bool]:
+        """Return what lets a message that was put off ask again before its time; `unpauses` is from before it asked."""
+        return lambda: delivery.rule is Rule.MARKETING_PAUSED and self._unpauses > unpauses
 
     def _new_plan(self, command: Replan) -> Plan:
         try:

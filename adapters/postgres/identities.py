@@ -31,6 +31,7 @@ from adapters.postgres.tables import (
 from domain import ids
 from domain.cart import Cart
 from domain.events import Who
+from domain.profile import outranked
 from domain.values import Value
 
 Identity = tuple[str, str]
@@ -251,14 +252,10 @@ async def _join_profiles(connection: AsyncConnection, store_id: str, loser: UUID
     query = select(customers).where(customers.c.store_id == store_id, customers.c.customer_id.in_([loser, winner]))
     rows = {row.customer_id: row for row in (await connection.execute(query)).all()}
     old, kept = rows[loser], rows[winner]
-    # What both were told, the newest word decides, as if they had been one all along.
-    newer = {
-        name
-        for name, at in old.told_at.items()
-        if name not in kept.told_at or datetime.fromisoformat(kept.told_at[name]) < datetime.fromisoformat(at)
-    }
-    fields = ("email", "phone", "first_name", "last_name", "locale", "timezone")
-    filled = {f: getattr(old, f) for f in fields if f in newer or getattr(kept, f) is None}
+    # What both were told, the word that counts decides, as if they had been one all along.
+    newer = outranked(kept.told_at, old.told_at)
+    fields = ("email", "phone", "first_name", "last_name", "locale", "timezone", "marketing_paused_until")
+    filled = {f: getattr(old, f) for f in fields if f in newer or (f not in kept.told_at and getattr(kept, f) is None)}
     traits = {**old.traits, **kept.traits} | {t: v for t, v in old.traits.items() if f"traits.{t}" in newer}
     told = {**old.told_at, **kept.told_at} | {name: old.told_at[name] for name in newer}
     values = {**filled, "traits": traits, "told_at": told}

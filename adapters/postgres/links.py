@@ -1,18 +1,16 @@
-"""What a link in a message stands for: the message, its store, its customer, and what the customer allows."""
+"""What a link in a message stands for: the message, its store and its customer."""
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from uuid import UUID
 
-from sqlalchemy import and_, exists, func, select
+from sqlalchemy import and_, func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from adapters.postgres.tables import consents, customers, messages, stores, suppressions
-from adapters.postgres.tenancy import across_stores, act_as, as_store
-from domain.consent import ConsentRecord, allows
+from adapters.postgres.tables import customers, messages, stores
+from adapters.postgres.tenancy import across_stores, act_as
 from domain.errors import Unavailable
-from domain.facts import Topic
 from domain.values import Value
 
 
@@ -21,6 +19,7 @@ class MessageLink(Value):
 
     Attributes:
         customer_id: Who the recipient is now, after any joining of identities.
+        locale: The language that the recipient reads, if known.
         urls: The shop's URLs behind the tracked links, by position.
     """
 
@@ -29,6 +28,7 @@ class MessageLink(Value):
     store_name: str
     store_url: str
     customer_id: UUID
+    locale: str | None = None
     urls: tuple[str, ...] = ()
 
 
@@ -49,6 +49,7 @@ async def message(engine: AsyncEngine, message_id: UUID) -> MessageLink | None:
             stores.c.name.label("store_name"),
             stores.c.url.label("store_url"),
             func.coalesce(customers.c.merged_into, messages.c.customer_id).label("customer_id"),
+            customers.c.locale,
             messages.c.urls,
         )
         .join(stores, stores.c.store_id == messages.c.store_id)
@@ -56,7 +57,7 @@ async def message(engine: AsyncEngine, message_id: UUID) -> MessageLink | None:
         .where(messages.c.message_id == message_id)
     )
     whose = select(messages.c.store_id).where(messages.c.message_id == message_id)
-    async with _reading(across_stores(engine)) as connection:
+    async with reading(across_stores(engine)) as connection:
         store_id = await connection.scalar(whose)
         if store_id is None:
             return None
@@ -65,38 +66,9 @@ async def message(engine: AsyncEngine, message_id: UUID) -> MessageLink | None:
     return None if row is None else MessageLink.model_validate(row, from_attributes=True)
 
 
-async def topics(engine: AsyncEngine, store_id: str, customer_id: UUID) -> dict[Topic, bool]:
-    """Read which topics a customer allows by e-mail now.
-
-    Raises:
-        Unavailable: The database cannot be reached.
-    """
-    ledger = select(consents.c.topic, consents.c.granted, consents.c.at, consents.c.source).where(
-        consents.c.store_id == store_id,
-        consents.c.customer_id == customer_id,
-        consents.c.channel == "email",
-        consents.c.topic.in_(list(Topic)),
-    )
-    unsubscribed = select(
-        exists().where(
-            customers.c.store_id == store_id,
-            customers.c.customer_id == customer_id,
-            suppressions.c.store_id == store_id,
-            suppressions.c.channel == "email",
-            suppressions.c.address == customers.c.email,
-            suppressions.c.reason == "unsubscribed",
-        )
-    )
-    async with _reading(as_store(engine, store_id)) as connection:
-        rows = (await connection.execute(ledger)).all()
-        silent = bool(await connection.scalar(unsubscribed))
-    records = [ConsentRecord.model_validate(row, from_attributes=True) for row in rows]
-    return {topic: not silent and allows(records, topic) for topic in Topic}
-
-
 @asynccontextmanager
-async def _reading(opening: AbstractAsyncContextManager[AsyncConnection]) -> AsyncIterator[AsyncConnection]:
-    """Read; whatever the database cannot do now is `Unavailable`."""
+async def reading(opening: AbstractAsyncContextManager[AsyncConnection]) -> AsyncIterator[AsyncConnection]:
+    """Read for a page; whatever the database cannot do now is `Unavailable`."""
     try:
         async with opening as connection:
             yield connection

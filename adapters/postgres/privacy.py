@@ -132,7 +132,9 @@ _BLANKS: tuple[tuple[Any, dict[str, Any]], ...] = (
     (
         customers,
         {
-            **dict.fromkeys(("email", "phone", "first_name", "last_name", "locale", "timezone")),
+            **dict.fromkeys(
+                ("email", "phone", "first_name", "last_name", "locale", "timezone", "marketing_paused_until")
+            ),
             "traits": {},
             "told_at": {},
         },

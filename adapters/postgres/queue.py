@@ -134,6 +134,13 @@ async def mark_failed(connection: AsyncConnection, event_id: UUID, error: str, r
     await connection.execute(update(events).where(events.c.id == event_id).values(values))
 
 
+async def told_on_pages(connection: AsyncConnection, store_id: str, customer_id: UUID) -> list[Event]:
+    """Return what a customer did on our own pages that is not applied yet, oldest first."""
+    mine = (events.c.store_id == store_id) & (events.c.customer_id == customer_id)
+    query = select(events).where(mine, events.c.state.in_(["pending", "parked"]), events.c.commands.is_(None))
+    return [_event(row) for row in (await connection.execute(query.order_by(events.c.id))).all()]
+
+
 async def parked(engine: AsyncEngine, store_id: str) -> list[Parked]:
     """Return the events of a store that were given up, oldest first."""
     query = select(events).where(events.c.store_id == store_id, events.c.state == "parked").order_by(events.c.id)

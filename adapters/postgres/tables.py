@@ -141,8 +141,10 @@ customers = Table(
     Column("last_name", Text),
     Column("locale", Text),
     Column("timezone", Text),
+    # the customer wants no marketing until then
+    _time("marketing_paused_until", nullable=True),
     Column("traits", JSONB, nullable=False, server_default="{}"),
-    # when each profile field was last told, so that a late event does not overwrite a newer one
+    # when each profile field was last told, so that a late event does not overwrite a newer one (domain/profile.py)
     Column("told_at", JSONB, nullable=False, server_default="{}"),
     Column("merged_into", Uuid),
     _time("created_at"),

@@ -18,20 +18,24 @@ from domain.schedule import next_step
 from domain.sending_rules import SendingRules
 
 _COUNTRY = re.compile(r"[A-Za-z]{2}")
-_FOR_WANT_OF_A_SLOT = {Rule.CAP, Rule.QUIET_HOURS, Rule.DISCOUNT}
+_FOR_WANT_OF_A_SLOT = {Rule.CAP, Rule.QUIET_HOURS, Rule.DISCOUNT, Rule.MARKETING_PAUSED}
 _ASKS_AGAIN = {Result.DEFERRED, Result.PAUSED}
 _COUNTS = [Result.SENT, Result.UNKNOWN, "claimed", "sending"]
 
 
 async def traffic(connection: AsyncConnection, slot: Slot, customer: Row[Any], now: datetime) -> dict[str, Any]:
-    """Read what of a `Truth` the sending rules, and the wait for a code, need; for most messages nothing."""
+    """Read what of a `Truth` the sending rules, a pause, and the wait for a code need; for most messages nothing."""
     rules = await sending_rules.of_store(connection, slot.store_id)
-    free = slot.step.transactional or rules == SendingRules()
+    paused_until = None if slot.step.transactional else customer.marketing_paused_until
+    paused = paused_until is not None and paused_until > now
+    free = slot.step.transactional or (rules == SendingRules() and not paused)
     if free and slot.step.discount_pool is None:
         return {}
     read: dict[str, Any] = {"put_off_at": await _put_off_at(connection, slot)}
     if free:
         return read
+    if paused:
+        read["marketing_paused_until"] = paused_until
     zone = await connection.scalar(select(stores.c.timezone).where(stores.c.store_id == slot.store_id))
     if applying := [cap for cap in rules.caps if cap.counts("email", slot.step.topic)]:
         longest = max(cap.window for cap in applying)

@@ -4,6 +4,7 @@ import ipaddress
 import math
 import re
 from collections.abc import Collection, Iterator
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -148,6 +149,16 @@ class Fields:
             return UUID(self.identifier(*names) or "")
         except ValueError:
             return None
+
+    def moment(self, *names: str) -> datetime | None:
+        """Read a time in ISO 8601; one without a zone is in UTC."""
+        for name in names:
+            try:
+                told = datetime.fromisoformat(self.text(name, limit=40) or "")
+                return told.replace(tzinfo=UTC) if told.tzinfo is None else told.astimezone(UTC)
+            except (ValueError, OverflowError):
+                continue
+        return None
 
     def ip(self, *names: str) -> str | None:
         """Read an IP address."""

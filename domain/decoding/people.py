@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any, Literal
 
 from domain.consent import IDENTIFY
@@ -11,6 +12,8 @@ from domain.facts import (
     AnyFact,
     ConsentChanged,
     IdentitiesJoined,
+    MarketingPaused,
+    MarketingResumed,
     NewsletterSubscribed,
     ProfileChanged,
     SignedUp,
@@ -54,6 +57,10 @@ _KNOWN = frozenset(
 
 _CONSENT_AT_CHECKOUT = frozenset({"Checkout Started", "Order Completed"})
 _OF_SOMEONE_ELSE = frozenset({"Product Shared", "Cart Shared"})
+
+PAUSE = timedelta(days=30)
+"""How long marketing is paused if nobody says (issue 4: the preference centre's "pause for 30 days")."""
+_LONGEST_PAUSE = timedelta(days=365)
 
 
 def identified(report: Report) -> Iterator[AnyFact]:
@@ -111,8 +118,14 @@ def unsubscribed(report: Report) -> Iterator[AnyFact]:
 
 
 def preferences_saved(report: Report) -> Iterator[AnyFact]:
-    """Email Preferences Saved: one word on each topic that the customer was shown."""
+    """Email Preferences Saved: one word on each topic that the customer was shown, and what else was chosen there."""
     yield from introduced(report)
+    chosen = {
+        "locale": _of_form(_LOCALE_FORM, report.properties.text(*_LOCALE)),
+        "timezone": _of_form(_TIMEZONE_FORM, report.properties.text(*_TIMEZONE)),
+    }
+    if any(chosen.values()):
+        yield ProfileChanged(at=report.at, chosen=True, **chosen)
     said, source = report.properties.opened("topics", "preferences"), _source(report, "preferences")
     for topic in Topic:
         granted = said.flag(topic)
@@ -120,6 +133,21 @@ def preferences_saved(report: Report) -> Iterator[AnyFact]:
             yield ConsentChanged(at=report.at, topic=topic, granted=granted, source=source, ip=report.ip)
     if said.flag("unsubscribed"):
         yield Unsubscribed(at=report.at, source=source, ip=report.ip)
+
+
+def paused(report: Report) -> Iterator[AnyFact]:
+    """Marketing Paused: until a moment, or for so many days; a pause without an end would be an unsubscribe."""
+    yield from introduced(report)
+    days = report.properties.number("days")
+    length = timedelta(days=min(days, _LONGEST_PAUSE.days)) if days is not None and days > 0 else PAUSE
+    until = report.properties.moment("until") or report.at + length
+    yield MarketingPaused(at=report.at, until=min(until, report.at + _LONGEST_PAUSE))
+
+
+def resumed(report: Report) -> Iterator[AnyFact]:
+    """Marketing Resumed."""
+    yield from introduced(report)
+    yield MarketingResumed(at=report.at)
 
 
 def _introduction(report: Report, source: str, *, traits: bool = False) -> Iterator[AnyFact]:
@@ -205,4 +233,6 @@ DECODERS = {
     "Newsletter Subscribed": subscribed,
     "Newsletter Unsubscribed": unsubscribed,
     "Email Preferences Saved": preferences_saved,
+    "Marketing Paused": paused,
+    "Marketing Resumed": resumed,
 }

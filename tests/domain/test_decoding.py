@@ -1,9 +1,10 @@
 """What each event means."""
 
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from told import event, none_of, one, tracked
+from told import AT, event, none_of, one, tracked
 
 from domain.decoding import facts
 from domain.events import Who
@@ -14,6 +15,8 @@ from domain.facts import (
     IdentitiesJoined,
     Line,
     LinkClicked,
+    MarketingPaused,
+    MarketingResumed,
     MessageOpened,
     NewsletterSubscribed,
     OrderCancelled,
@@ -259,6 +262,39 @@ def test_saved_preferences_are_one_word_on_each_topic_shown():
 
     assert {c.topic: c.granted for c in told} == {Topic.NEWSLETTER: False, Topic.PRICE_DROP: True}
     assert {c.source for c in told} == {"preferences page"}
+
+
+def test_what_a_customer_chose_about_themselves_is_told_as_chosen():
+    """Language and time zone of the preferences; a browser's context beside them is no choice."""
+    context = {"locale": "en-US", "timezone": "America/New_York"}
+    saved = tracked("Email Preferences Saved", {"language": "de-AT", "timezone": "Europe/Vienna"}, context=context)
+    assert saved == [ProfileChanged(at=AT, locale="de-AT", timezone="Europe/Vienna", chosen=True)]
+    assert tracked("Email Preferences Saved", {"timezone": "at home"}, context=context) == []
+
+    assert one(ProfileChanged, facts(event(kind="identify", context=context))).chosen is False
+
+
+@pytest.mark.parametrize(
+    ("said", "days"),
+    [
+        ({}, 30),
+        ({"days": 7}, 7),
+        ({"days": "14"}, 14),
+        ({"days": 10**30}, 365),
+        ({"days": -1}, 30),
+        ({"until": "2026-03-15T12:00:00Z", "days": 2}, 14),
+        ({"until": "2026-03-15T14:00:00+02:00"}, 14),
+        ({"until": "2026-03-15T12:00:00"}, 14),
+        ({"until": "9999-12-31T23:59:59-12:00"}, 30),
+        ({"until": "9999-12-31"}, 365),
+        ({"until": "soon"}, 30),
+        ({"until": "2026-02-28T12:00:00Z"}, -1),
+    ],
+)
+def test_a_pause_lasts_as_long_as_was_said(said, days):
+    """Until a moment, or for so many days, a year at most; else for 30 days."""
+    assert tracked("Marketing Paused", said) == [MarketingPaused(at=AT, until=AT + timedelta(days=days))]
+    assert tracked("Emails Resumed", said) == [MarketingResumed(at=AT)]
 
 
 # --- products

@@ -8,9 +8,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from domain.caps import Cap, Traffic
-from domain.delivery import CartQuiet, InStock, OrderStands, PriceLow, Result, Slot, Undecided
+from domain.delivery import CartQuiet, InStock, OrderStands, PriceLow, Result, Rule, Slot, Undecided
 from domain.facts import Topic
-from domain.gate import Truth, decide
+from domain.gate import Truth, decide, may_forbid
 from domain.plans import Step
 from domain.quiet_hours import QuietHours
 from domain.runs import Outcome
@@ -64,6 +64,7 @@ truths = st.builds(
     suppressed=st.sampled_from([None, None, "bounced", "complained"]),
     unsubscribed=st.booleans(),
     consented=st.booleans(),
+    marketing_paused_until=st.none() | around_now,
     last_marketing_at=st.none() | around_now,
     cart_lines=st.integers(0, 2),
     cart_changed_at=st.none() | around_now,
@@ -166,6 +167,30 @@ def test_marketing_goes_out_in_no_quiet_hour_and_above_no_cap(slot, truth):
         assert not any(hours.cover(wall) for hours in truth.rules.quiet_hours.values())
         for cap in truth.rules.caps:
             assert sum(one.at > NOW - cap.window for one in truth.traffic) < cap.limit
+
+
+@given(slots, truths)
+def test_while_marketing_is_paused_only_transactional_messages_go_out(slot, truth):
+    """What may go out but for the pause waits for its end, unless its own deadline is first; it says so either way."""
+    over = truth.marketing_paused_until
+    paused = over is not None and over > NOW
+    assert not paused or not sends(slot, truth) or slot.step.transactional
+
+    delivery = decide(slot, truth, NOW)
+    if delivery.rule == Rule.MARKETING_PAUSED:
+        assert paused
+        waits = (truth.put_off_at or NOW) + slot.step.deadline
+        assert delivery.result == (Result.DEFERRED if delivery.until else Result.DROPPED)
+        assert delivery.until is None or over <= delivery.until <= waits
+    elif paused and not slot.step.transactional:
+        unpaused = decide(slot, truth.model_copy(update={"marketing_paused_until": None}), NOW)
+        assert unpaused == delivery, "a pause changed the answer without being named"
+
+
+def test_a_pause_that_is_not_understood_yet_holds_messages_back():
+    """Like an unsubscribe: one that was accepted counts for every message that is claimed after it."""
+    assert may_forbid("track", "Emails Paused")
+    assert not may_forbid("track", "Emails Resumed")
 
 
 @given(slots, truths)

@@ -7,22 +7,36 @@ from sqlalchemy import and_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from adapters.postgres import silence
-from adapters.postgres.apply.applying import Applying, Derived, newer
+from adapters.postgres.apply.applying import Applying, Derived
 from adapters.postgres.tables import consents, customers
+from domain import profile as profiles
 from domain.consent import IDENTIFY
-from domain.facts import ConsentChanged, Fact, ProfileChanged, Topic, Unsubscribed
+from domain.facts import (
+    ConsentChanged,
+    Fact,
+    MarketingPaused,
+    MarketingResumed,
+    ProfileChanged,
+    Topic,
+    Unsubscribed,
+)
+
+_PAUSED = "marketing_paused_until"
 
 
 async def profile(on: Applying, fact: ProfileChanged) -> list[Derived]:
-    """Keep the newest word on each field."""
+    """Keep the word that counts on each field."""
     here = and_(customers.c.store_id == on.store_id, customers.c.customer_id == on.customer_id)
     row = (await on.connection.execute(select(customers).where(here))).one()
     told = fact.model_dump(include={"email", "phone", "first_name", "last_name", "locale", "timezone"})
-    values = newer({f: v for f, v in told.items() if v is not None}, row.told_at, fact.at)
-    extra = newer({f"traits.{k}": v for k, v in fact.traits.items()}, row.told_at, fact.at)
-    if not values and not extra:
+    said = {name: value for name, value in told.items() if value is not None}
+    said |= {f"traits.{name}": value for name, value in fact.traits.items()}
+    counting = {n: v for n, v in said.items() if profiles.counts(row.told_at, n, fact.at, chosen=fact.chosen)}
+    if not counting:
         return []
-    stamps = dict.fromkeys([*values, *extra], fact.at.isoformat())
+    stamps = profiles.stamped(counting, fact.at, chosen=fact.chosen)
+    values = {name: value for name, value in counting.items() if name in told}
+    extra = {name: value for name, value in counting.items() if name not in told}
     traits = row.traits | {name.removeprefix("traits."): value for name, value in extra.items()}
     change = update(customers).where(here).values(**values, traits=traits, told_at=row.told_at | stamps)
     await on.connection.execute(change)
@@ -65,6 +79,22 @@ async def unsubscribed(on: Applying, fact: Unsubscribed) -> list[Derived]:
     await _record_consent(on, fact.channel, Topic.MARKETING, granted=False, source=source, ip=ip, at=fact.at)
     await silence.asked_for(on.connection, on.store_id, on.customer_id, fact.channel, fact.at)
     return []
+
+
+async def marketing_pause(on: Applying, fact: MarketingPaused | MarketingResumed) -> list[Derived]:
+    """Note how long the customer wants no marketing; of two words at the same instant the longer pause counts."""
+    until = fact.until if isinstance(fact, MarketingPaused) else None
+    here = and_(customers.c.store_id == on.store_id, customers.c.customer_id == on.customer_id)
+    row = (await on.connection.execute(select(customers).where(here))).one()
+    before, stamp = row.marketing_paused_until, fact.at.isoformat()
+    at_once = row.told_at.get(_PAUSED) == stamp and before is not None and (until is None or until < before)
+    if at_once or not profiles.counts(row.told_at, _PAUSED, fact.at):
+        return []
+    values = {_PAUSED: until, "told_at": row.told_at | {_PAUSED: stamp}}
+    await on.connection.execute(update(customers).where(here).values(values))
+    # What waits for the end of the pause has to be told that it comes earlier.
+    sooner = before is not None and before > on.now and (until is None or until < before)
+    return on.me(MarketingResumed(at=fact.at)) if sooner else []
 
 
 async def told_as_is(on: Applying, fact: Fact) -> list[Derived]:

@@ -69,6 +69,10 @@ DOINGS = st.lists(
         _ops("Newsletter Subscribed"),
         _ops("Newsletter Unsubscribed"),
         _ops("Email Preferences Saved", abandoned_cart_emails=st.booleans(), price_drop_alerts=st.booleans()),
+        _ops("Email Preferences Saved", timezone=st.just("Europe/Berlin")),
+        _ops("identify", timezone=st.sampled_from(["Asia/Tokyo", "Asia/Kathmandu"])),
+        _ops("Marketing Paused", days=st.integers(2, 30)),
+        _ops("Marketing Resumed"),
         _ops("Product Added", product_id=PRODUCTS, quantity=st.integers(1, 3), price=st.just(5)),
         _ops("Product Removed", product_id=PRODUCTS, quantity=st.integers(1, 2)),
         _ops("Cart Viewed", product=PRODUCTS, quantity=st.integers(0, 2)),
@@ -169,7 +173,8 @@ async def _known(connection: AsyncConnection, store_id: str) -> dict[str, Any]:
     silent = {row.address for row in await rows(suppressions) if row.reason == "unsubscribed"}
     people: dict[str, Any] = {
         who[customer_id]: {
-            "profile": (row.email, row.phone, row.first_name, row.locale, sorted(row.traits.items())),
+            "profile": (row.email, row.phone, row.first_name, row.locale, row.timezone, sorted(row.traits.items())),
+            "paused_until": row.marketing_paused_until,
             "silent": row.email in silent,
             "consent": [],
             "cart": {},
