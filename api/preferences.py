@@ -64,7 +64,8 @@ async def _said(services: Wired, mail: MessageLink, form: FormData) -> tuple[str
         return "Marketing Resumed", {}, "resumed"
     chosen = await preferences.of_customer(services.engine, mail.store_id, mail.customer_id)
     topics = {topic.value: topic in form for topic in Topic}
-    return "Email Preferences Saved", {"topics": topics, **_changed(form, chosen)}, "saved"
+    off = any(topics.values()) and not topics[Topic.MARKETING]
+    return "Email Preferences Saved", {"topics": topics, **_changed(form, chosen)}, "off" if off else "saved"
 
 
 def _changed(form: FormData, chosen: Preferences) -> dict[str, str]:

@@ -39,6 +39,21 @@ class Markup(HTMLParser):
         """Return the attributes of every element of a kind."""
         return [attributes for name, attributes in self.tags if name == tag]
 
+    def chosen(self, name: str) -> str:
+        """Return the value that a list shows."""
+        within, shown = "", []
+        for tag, attributes in self.tags:
+            within = attributes["name"] if tag == "select" else within
+            if tag == "option" and within == name:
+                shown.append(attributes)
+        return next((one["value"] for one in shown if "selected" in one), shown[0]["value"])
+
+    @property
+    def fields(self) -> list[dict[str, str]]:
+        """What a person can fill in."""
+        inputs = [one for one in self.all("input") if one.get("type") != "hidden"]
+        return inputs + self.all("select")
+
     @property
     def ticked(self) -> set[str]:
         """The names of the ticked boxes."""
