@@ -8,6 +8,10 @@ BIN := .venv/bin
 # The Python that runs us is the one to use: uv must not fetch another.
 UV := UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=.venv $(BIN)/uv
 
+# Tests of the pages use a browser that is there, or are skipped.
+CHROMIUM ?= $(firstword $(foreach name,chromium chromium-browser google-chrome,$(shell command -v $(name) 2>/dev/null)))
+export CHROMIUM
+
 FOLLOW_UPS := $(basename $(notdir $(wildcard docs/follow-ups/*.json)))
 
 .DEFAULT_GOAL := help
@@ -24,7 +28,8 @@ demo: setup ## Run the stack and replay a real shop until Ctrl-C; ONCE=1 ends by
 dev: setup ## Run the stack until Ctrl-C; its data is kept in .journeys/
 	@exec $(BIN)/journeys dev
 
-test: check ## Run everything that CI runs
+test: check ## Run everything that CI runs; the pages in a browser too, where there is a Chromium
+	@$(if $(CHROMIUM),$(UV) sync --quiet --frozen --inexact --group browser)
 	@exec $(BIN)/pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
 check: setup ## Lint, format, types, import rules and journeys

@@ -1,6 +1,6 @@
 """Take the pictures of docs/inspecting-journeys.md: start a stack, make a few runs, and look at them in Chromium.
 
-    uv run --group screenshots python docs/screenshots/take.py
+    uv run --group browser python docs/screenshots/take.py
 
 Needs a Chromium: `apt-get install chromium`, or its path in CHROMIUM. The pictures go to docs/images/.
 """
