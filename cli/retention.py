@@ -14,8 +14,7 @@ from adapters.postgres import retention_policies
 from adapters.postgres.identities import new_id
 from adapters.postgres.retention import PostgresRetention
 from adapters.postgres.tenancy import as_store
-from cli.operate import DataDir, StoreId, existing, on_database, system_now
-from cli.run import by_whom
+from cli.operate import DataDir, StoreId, by_whom, existing, on_database, system_now
 from cli.stack.keys import DEMO_STORE
 from domain.errors import InvalidInput
 from domain.retention import Report, Terms, validated

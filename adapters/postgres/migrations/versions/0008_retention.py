@@ -1,6 +1,6 @@
 """Events by weeks, their dedup keys beside them, and how long a store keeps what.
 
-Revision: 0008, after 0004.
+Revision: 0008, after 0007.
 
 Nothing is copied but the dedup keys: a table with events becomes the first partition as it is. The API of the version
 before stores nothing from this commit on (503, and clients send again), so start the new one right after it.
@@ -19,7 +19,7 @@ from adapters.postgres.tenancy import ACROSS, APP
 from domain import ids
 
 revision = "0008"
-down_revision = "0004"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 
