@@ -25,6 +25,9 @@ class Settings(BaseSettings):
         task_queue: The Temporal task queue of the journeys.
         deployment: The name under which Temporal knows all builds of our worker (docs/deploying.md).
         build_id: The build that this worker is; without one it is unversioned.
+        metrics_port: Where Prometheus reads this process's metrics (docs/operating.md); None: nowhere.
+        metrics_host: The address to listen on for it.
+        temporal_metrics_port: The same for the metrics of Temporal's SDK.
     """
 
     model_config = SettingsConfigDict(env_prefix="JOURNEYS_", extra="ignore", populate_by_name=True)
@@ -42,6 +45,14 @@ class Settings(BaseSettings):
     log_level: str = "INFO"
     api_host: str = "127.0.0.1"
     api_port: int = Field(default=8000, ge=1, le=65535)
+    metrics_port: int | None = Field(default=None, ge=1, le=65535)
+    metrics_host: str = "127.0.0.1"
+    temporal_metrics_port: int | None = Field(default=None, ge=1, le=65535)
+
+    @field_validator("metrics_port", "temporal_metrics_port", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, port: object) -> object:
+        return None if port == "" else port
 
     @field_validator("public_url", "temporal_ui_url")
     @classmethod

@@ -23,6 +23,7 @@ from adapters.temporal.erasure import Erasure
 from adapters.temporal.operator import RunOperator
 from api import admin, codec, errors, health, privacy, runs, security, shop, sources, tracking, webhooks
 from api.keys import LimitFields
+from api.measured import Measured
 from api.pages import router as pages
 from api.patience import Patience
 from api.preferences import router as preferences
@@ -111,6 +112,7 @@ def create_app(
             allow_headers=["Authorization", "Content-Type", "X-Namespace"],
             allow_credentials=True,
         )
+    app.add_middleware(Measured)  # outermost, so that nothing is left out
     for router in (tracking.router, sources.router, shop.router, admin.router, runs.router, health.router, pages):
         app.include_router(router)
     app.include_router(preferences)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
+import structlog
 from fastapi import Query, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBasic, HTTPBasicCredentials, HTTPBearer
 from starlette.datastructures import MutableHeaders
@@ -71,6 +72,7 @@ async def access(
                 services.meter.take(found, cost)
             finally:
                 request.state.allowance = services.meter.allowance(found)
+            structlog.contextvars.bind_contextvars(store_id=found.store_id)
             return found
         refusal = ScopeMissing(_lacking(found, scope))
     raise refusal

@@ -2,24 +2,27 @@
 # ruff: noqa: PLC0415  (each process loads only what it runs)
 
 import asyncio
-import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import structlog
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command, get_group
 
 from domain.errors import InvalidInput, JourneysError
 
+if TYPE_CHECKING:
+    from adapters.settings import Settings
+
 COMMANDS: Mapping[str, str] = {
     "dev": "cli.dev:dev",
     "demo": "cli.dev:demo",
     "migrate": "cli.operate:migrate",
     "health": "cli.health:health",
+    "doctor": "cli.doctor.command:doctor",
     "lint": "cli.lint.command:lint",
     "backtest": "cli.backtest.command:backtest",
     "cost": "cli.cost:costs",
@@ -38,6 +41,7 @@ COMMANDS: Mapping[str, str] = {
     "why": "cli.run:why",
     "run": "cli.run:run",
     "deploy": "cli.deploy:deploy",
+    "dkim": "cli.dkim:dkim",
     "history": "cli.history:history",
     "privacy": "cli.privacy:privacy",
     "retention": "cli.retention:retention",
@@ -88,53 +92,40 @@ app = Program(
 @app.command()
 def api() -> None:
     """Serve the API (settings: DATABASE_URL, JOURNEYS_*)."""
-    from adapters.settings import Settings
     from api.main import run
 
-    settings = Settings()
-    _log_to_stderr(settings.log_level)
-    run(settings)
+    with _process("api") as settings:
+        run(settings)
 
 
 @app.command()
 def worker() -> None:
     """Run journeys: the Temporal worker (settings: DATABASE_URL, SMTP_URL, TEMPORAL_*, JOURNEYS_*)."""
-    from adapters.settings import Settings
     from worker.main import run_worker
 
-    settings = Settings()
-    _log_to_stderr(settings.log_level)
-    asyncio.run(run_worker(settings))
+    with _process("worker") as settings:
+        asyncio.run(run_worker(settings))
 
 
 @app.command()
 def router() -> None:
     """Turn stored events into state and journeys (settings: DATABASE_URL, TEMPORAL_*, JOURNEYS_*)."""
-    from adapters.settings import Settings
     from worker.main import run_router
 
+    with _process("router") as settings:
+        asyncio.run(run_router(settings))
+
+
+@contextmanager
+def _process(name: str) -> "Iterator[Settings]":
+    """Be one of the processes that run for long: they log, and are traced if the environment wants it."""
+    from adapters import logs, tracing
+    from adapters.settings import Settings
+
     settings = Settings()
-    _log_to_stderr(settings.log_level)
-    asyncio.run(run_router(settings))
-
-
-def _log_to_stderr(level: str) -> None:
-    """Log for people on a terminal, and one JSON object a line everywhere else."""
-    number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
-    logging.basicConfig(level=number, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    terminal = sys.stderr.isatty()
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *([] if terminal else [structlog.processors.dict_tracebacks]),
-            structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
+    logs.configure(settings.log_level)
+    with tracing.traced(name):
+        yield settings
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from adapters.master_keys import MasterKeys
 from adapters.postgres import export, reports
 from adapters.postgres.customer_keys import CustomerKeys
+from adapters.postgres.dkim_keys import DkimKeys
 from adapters.postgres.provider_secrets import ProviderSecrets
 from adapters.postgres.tenancy import as_store, every_store
 from adapters.settings import Settings
@@ -97,14 +98,14 @@ def verify(
 
 @privacy.command("rewrap")
 def rewrap(data_dir: DataDir = _DATA_DIR) -> None:
-    """Wrap every data key and provider secret with the first of JOURNEYS_MASTER_KEYS, so that the others can go."""
+    """Wrap every key and secret that is kept with the first of JOURNEYS_MASTER_KEYS, so that the others can go."""
     secrets = Settings().master_secrets()
     if not secrets:
         raise ConfigurationError("JOURNEYS_MASTER_KEYS is not set, so nothing is encrypted")
 
     async def anew(engine: AsyncEngine) -> int:
-        providers = await ProviderSecrets(engine, secrets).rewrap()
-        count = providers + await CustomerKeys(engine, MasterKeys(secrets), system_now).rewrap()
+        others = await ProviderSecrets(engine, secrets).rewrap() + await DkimKeys(engine, secrets).rewrap()
+        count = others + await CustomerKeys(engine, MasterKeys(secrets), system_now).rewrap()
         for store_id in await every_store(engine) if count else ():  # a master key is the installation's
             async with as_store(engine, store_id) as connection:
                 await note(connection, store_id, "keys_rewrapped", "master-key", {"count": count})

@@ -75,6 +75,7 @@ class Letter(Value):
     """One e-mail, ready for the wire.
 
     Attributes:
+        store_id: Whose it is, so that the store's own key can sign it.
         message_id: The Message-ID header, the same for every attempt.
         unsubscribe_url: One-click unsubscribe (RFC 8058); None on transactional mail.
         feedback_id: Four colon-separated fields (Gmail Feedback-ID).
@@ -91,5 +92,6 @@ class Letter(Value):
     text: str
     list_id: str
     feedback_id: str
+    store_id: str = ""
     unsubscribe_url: str | None = None
     return_path: str | None = None

@@ -18,9 +18,12 @@ from activities.note import NoteOperation
 from activities.retention import EnforceRetention
 from activities.rollout import RollOut
 from activities.stock import ReleaseWave
+from adapters import metrics
 from adapters.channels.smtp import SmtpChannel
 from adapters.postgres import tenancy
 from adapters.postgres.audit import PostgresOperations
+from adapters.postgres.backlog import Backlog
+from adapters.postgres.dkim_keys import DkimKeys
 from adapters.postgres.engine import create_engine
 from adapters.postgres.ledger import PostgresLedger
 from adapters.postgres.pauses import PostgresPauses
@@ -33,7 +36,9 @@ from adapters.settings import Settings
 from adapters.temporal.client import check_search_attributes, connect
 from adapters.temporal.codec import customer_codec
 from adapters.temporal.engine import Engine
+from adapters.temporal.log_context import LogContext
 from adapters.temporal.rollouts import TemporalRuns
+from adapters.temporal.runtime import runtime
 from adapters.temporal.schedules import schedule_retention
 from adapters.temporal.versioning import versioning
 from domain.tokens import Signer
@@ -58,12 +63,13 @@ async def run_worker(settings: Settings) -> None:
     """
     engine = create_engine(settings.sqlalchemy_url, pool_size=20)
     await tenancy.check(engine)
-    client = await connect(codec=customer_codec(settings, engine, now))
+    client = await connect(codec=customer_codec(settings, engine, now), runtime=runtime(settings))
     await check_search_attributes(client)
     await schedule_retention(client, settings.task_queue)
     folder, signer = Path(templates.__path__[0]), Signer(settings.signing_secrets())
     renderer = TemplateRenderer(folder, signer, settings.public_url, settings.bounce_address)
-    async with SmtpChannel(settings.smtp_url, now) as channel:
+    keys = DkimKeys(engine, settings.master_secrets())
+    async with SmtpChannel(settings.smtp_url, now, keys=keys) as channel:
         deliver = Deliver(PostgresLedger(engine), renderer, channel, now)
         note = NoteOperation(PostgresOperations(engine), now)
         runs = Engine(client, settings.task_queue)
@@ -80,11 +86,13 @@ async def run_worker(settings: Settings) -> None:
             activities=activities,
             graceful_shutdown_timeout=_GRACE,
             max_concurrent_activities=50,
+            interceptors=[LogContext()],
             **versioning(settings.deployment, settings.build_id),
         )
-        async with worker:
-            log.info("ready", task_queue=settings.task_queue, build_id=settings.build_id)
-            await _told_to_stop().wait()
+        with metrics.served(settings.metrics_host, settings.metrics_port):
+            async with worker:
+                log.info("ready", task_queue=settings.task_queue, build_id=settings.build_id)
+                await _told_to_stop().wait()
     await engine.dispose()
 
 
@@ -97,12 +105,13 @@ async def run_router(settings: Settings) -> None:
     engine = create_engine(settings.sqlalchemy_url, pool_size=20)
     await tenancy.check(engine)
     # Lazily: the router starts, and events wait, while Temporal is down.
-    client = await connect(lazy=True, codec=customer_codec(settings, engine, now))
+    client = await connect(lazy=True, codec=customer_codec(settings, engine, now), runtime=runtime(settings))
     router = Router(engine, Engine(client, settings.task_queue), now)
-    stopping = _told_to_stop()
-    async with _listening(settings.psycopg_url, router):
-        log.info("ready")
-        await router.run(stopping)
+    stopping, waiting = _told_to_stop(), Backlog(settings.psycopg_url, now)
+    with metrics.served(settings.metrics_host, settings.metrics_port, waiting):
+        async with _listening(settings.psycopg_url, router):
+            log.info("ready")
+            await router.run(stopping)
     await engine.dispose()
 
 

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from functools import partial
 from itertools import groupby
@@ -21,6 +22,8 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from adapters import tracing
+from adapters.metrics import EVENT_FAILURES, TROUBLES
 from adapters.postgres import queue, runs, sales
 from adapters.postgres.queue import Queued
 from adapters.postgres.routing import TermsByStore, route
@@ -30,6 +33,7 @@ from domain.commands import Command
 from domain.errors import Unavailable
 from domain.events import Event
 from domain.ports import Clock
+from worker import tally
 
 log = structlog.get_logger("router")
 
@@ -97,6 +101,7 @@ class Router:
                 await self._hand_out_lanes()
             except (DBAPIError, PoolTimeout, OSError) as error:
                 log.warning("database unavailable", error=type(error).__name__)
+                TROUBLES.labels("database").inc()
                 self._in_trouble = True
                 self._wake.set()
             await self._rest(stopping)
@@ -162,12 +167,15 @@ class Router:
             moved = await self._drain(lane)
         except Unavailable as error:
             log.warning("events wait", because=str(error))
+            TROUBLES.labels("temporal").inc()
             self._in_trouble = True
         except (DBAPIError, PoolTimeout, OSError) as error:
             log.warning("database unavailable", lane=lane, error=type(error).__name__)
+            TROUBLES.labels("database").inc()
             self._in_trouble = True
         except Exception as error:  # noqa: BLE001 - the lane is tried again; a traceback might quote an event
             log.error("lane failed", lane=lane, error=type(error).__name__)  # noqa: TRY400
+            TROUBLES.labels("lane").inc()
             self._in_trouble = True
         else:
             self._all_is_well()
@@ -236,6 +244,7 @@ class Router:
         terms: TermsByStore = {}
         sold: Sales = Counter()
         done: list[Queued] = []
+        owed: dict[UUID, Sequence[Command]] = {}
         async with self._engine.begin() as connection:
             for store_id, events in _by_store(batch):
                 await act_as(connection, store_id)
@@ -244,13 +253,18 @@ class Router:
                 for queued in events:
                     if queued.event.id in pending:
                         at = queued.event.received_at if self._replays else now
-                        commands = await route(connection, queued.event, at, terms, sold)
+                        with _step("route", queued):
+                            commands = await route(connection, queued.event, at, terms, sold)
                         todo[queued.event.id] = commands
                         done.append(queued.model_copy(update={"commands": tuple(commands)}))
                     elif queued.commands is not None:
                         done.append(queued)
                 await queue.mark_applied(connection, todo)
+                owed |= todo
             await sales.write(connection, sold)
+        for queued in batch:
+            if queued.event.id in owed:
+                tally.count(queued.event, owed[queued.event.id], now)
         return [queued for queued in done if queued.commands]
 
     async def _carry_out(self, applied: Sequence[Queued]) -> None:
@@ -282,7 +296,8 @@ class Router:
         store_id = queued.event.store_id
         for command in queued.commands or ():
             async with self._commands_at_once:
-                alive = await self._executor.execute(store_id, command)
+                with _step(command.kind, queued):
+                    alive = await self._executor.execute(store_id, command)
             if not alive:
                 async with as_store(self._engine, store_id) as connection:
                     await runs.end_gone(connection, store_id, command, self._clock())
@@ -295,8 +310,19 @@ class Router:
         async with as_store(self._engine, queued.event.store_id) as connection:
             description = f"{type(error).__name__}: {error}"
             await queue.mark_failed(connection, queued.event.id, description, retry_at)
+        EVENT_FAILURES.labels("parked" if retry_at is None else "retried").inc()
         # The message of an exception may quote the event, so only its type is logged; the row keeps the rest.
-        log.error("event failed", event_id=str(queued.event.id), error=type(error).__name__, parked=retry_at is None)
+        event = queued.event
+        log.error(
+            "event failed", store_id=event.store_id, event_id=str(event.id), error=type(error).__name__,
+            parked=retry_at is None,
+        )  # fmt: skip
+
+
+def _step(name: str, queued: Queued) -> AbstractContextManager[object]:
+    """Go on with the trace of an event's request."""
+    event = queued.event
+    return tracing.span(name, parent=queued.traceparent, store_id=event.store_id, event_id=str(event.id))
 
 
 def _by_store(batch: Sequence[Queued]) -> list[tuple[str, list[Queued]]]:

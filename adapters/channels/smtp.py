@@ -3,15 +3,19 @@
 import asyncio
 import re
 import ssl
+import time
 from types import TracebackType
 from typing import Self
 
 import aiosmtplib
 
+from adapters import tracing
+from adapters.channels.dkim import SigningKeys, signed
 from adapters.channels.mime import Envelope, envelope, wire
 from adapters.channels.smtp_url import SmtpServer
+from adapters.metrics import HANDOVER_SECONDS, HANDOVERS
 from domain.bounces import Remark, kind
-from domain.errors import ChannelUnavailable, DeliveryUnknown, RecipientRejected
+from domain.errors import ChannelUnavailable, ConfigurationError, DeliveryUnknown, RecipientRejected, Unavailable
 from domain.message import Letter
 from domain.ports import Clock
 
@@ -37,6 +41,7 @@ class SmtpChannel:
         timeout: Seconds to wait for the server's answer to each command.
         verdict_timeout: Seconds to wait for the answer to the message itself; giving up there means not knowing.
         tls: The TLS context, for a private certificate authority.
+        keys: Sign what is sent (docs/operating.md); None: the mail server does, or nobody.
 
     Raises:
         ConfigurationError: The URL cannot work.
@@ -53,6 +58,7 @@ class SmtpChannel:
         timeout: float = 30,
         verdict_timeout: float = 120,
         tls: ssl.SSLContext | None = None,
+        keys: SigningKeys | None = None,
     ) -> None:
         self._server = SmtpServer.from_url(url)
         self._clock = clock
@@ -63,6 +69,7 @@ class SmtpChannel:
         self._timeout = timeout
         self._verdict_timeout = verdict_timeout
         self._tls = tls
+        self._keys = keys
         self._closed = False
 
     async def __aenter__(self) -> Self:
@@ -74,7 +81,25 @@ class SmtpChannel:
         await self.aclose()
 
     async def send(self, letter: Letter) -> None:
-        between, raw = envelope(letter), wire(letter, self._clock())
+        begun, answer = time.perf_counter(), "unknown"
+        server = self._server
+        try:
+            with tracing.span("smtp", "client", server__address=server.host, server__port=server.port):
+                await self._send(letter)
+            answer = "accepted"
+        except RecipientRejected:
+            answer = "rejected"
+            raise
+        except ChannelUnavailable:
+            answer = "unavailable"
+            raise
+        finally:
+            HANDOVERS.labels("email", answer).inc()
+            HANDOVER_SECONDS.labels("email").observe(time.perf_counter() - begun)
+
+    async def _send(self, letter: Letter) -> None:
+        between = envelope(letter)
+        raw = await self._signed(letter, between)
         async with self._places:
             kept = self._take_kept()
             if kept is not None:
@@ -93,6 +118,18 @@ class SmtpChannel:
         self._closed = True
         kept, self._kept = self._kept, []
         await asyncio.gather(*(connection.quit() for connection in kept))
+
+    async def _signed(self, letter: Letter, between: Envelope) -> bytes:
+        now = self._clock()
+        raw = wire(letter, now)
+        if self._keys is None:
+            return raw
+        try:
+            keys = await self._keys.signing(letter.store_id, between.author.rpartition("@")[2].lower())
+        except (ConfigurationError, Unavailable) as problem:
+            # Unsigned it might end among the spam; it can wait until the key is back.
+            raise ChannelUnavailable(f"it could not be signed: {problem}") from problem
+        return signed(raw, keys, int(now.timestamp()))
 
     def _take_kept(self) -> "_Connection | None":
         now = asyncio.get_running_loop().time()

@@ -9,6 +9,7 @@ who gives or withdraws consent, if the store keeps it as evidence; it stands in 
 
 import asyncio
 import json
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from adapters import tracing
+from adapters.metrics import COMMIT_SECONDS, EVENTS
 from adapters.postgres.retention_policies import KeptAddresses
 from adapters.postgres.tenancy import ACT, acting_as
 from domain import ids
@@ -50,9 +53,9 @@ _INSERT = """
                     cast(%(anonymous_id)s as text[]), cast(%(email)s as text[]), cast(%(customer_id)s as uuid[]),
                     cast(%(payload)s as text[]), cast(%(at)s as timestamptz[]), cast(%(received_at)s as timestamptz[]),
                     cast(%(ip)s as text[]), cast(%(shard)s as smallint[]), cast(%(forbids)s as boolean[]),
-                    cast(%(heard_as)s as text[]))
+                    cast(%(heard_as)s as text[]), cast(%(traceparent)s as text[]))
              as e (store_id, id, message_id, type, name, user_id, anonymous_id, email, customer_id, payload, at,
-                   received_at, ip, shard, forbids, heard_as)
+                   received_at, ip, shard, forbids, heard_as, traceparent)
     ), exits as (
         select p.store_id, jsonb_array_elements_text(p.plan -> 'exits') as name from plans p
         where p.store_id in (select store_id from told) and p.journey like 'follow-up/%%'
@@ -76,9 +79,9 @@ _INSERT = """
         returning event_id
     ), stored as (
         insert into events (store_id, id, message_id, type, name, user_id, anonymous_id, email, customer_id, payload,
-                            at, received_at, ip, shard)
+                            at, received_at, ip, shard, traceparent)
         select e.store_id, e.id, e.message_id, e.type, e.name, e.user_id, e.anonymous_id, e.email, e.customer_id,
-               e.payload::jsonb, e.at, e.received_at, e.ip, e.shard
+               e.payload::jsonb, e.at, e.received_at, e.ip, e.shard, e.traceparent
         from told e where (e.id in (select event_id from new)) is true
         returning id
     )
@@ -194,6 +197,7 @@ class EventStore:
                     request.stored.set_result(sum(row["id"] in new for row in request.rows))
 
     async def _insert(self, rows: list[dict[str, Any]]) -> set[UUID]:
+        begun = time.perf_counter()
         try:
             async with asyncio.timeout(self._patience), self._engine.connect() as connection:
                 new = await _write(connection, rows)
@@ -204,6 +208,9 @@ class EventStore:
                 raise InvalidEvent("event", "cannot be stored") from problem
             raise Unavailable("the event could not be stored now; send it again") from problem
         self.commits += 1
+        COMMIT_SECONDS.observe(time.perf_counter() - begun)
+        for row in rows:
+            EVENTS.labels(row["type"], "stored" if row["id"] in new else "known").inc()
         return new
 
 
@@ -253,4 +260,5 @@ def _row(event: Event, ip: str | None) -> dict[str, Any]:
         "shard": ids.shard(event.store_id, event.who.lane),
         "forbids": may_forbid(event.type, event.name),
         "heard_as": heard_as(event.type, event.name),
+        "traceparent": tracing.traceparent(),
     }

@@ -12,10 +12,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import structlog
 from sqlalchemy import Row, Update, and_, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from adapters.metrics import CLAIMS, MESSAGES, RUNS_ENDED, journey_label
 from adapters.postgres import decisions, discounts, sending_rules, suppressions, waitlist
 from adapters.postgres import runs as run_rows
 from adapters.postgres.material import material
@@ -37,6 +39,8 @@ from domain.runs import Outcome
 from domain.sending_rules import Interrupted
 from domain.vocabulary import heard_as
 
+_log = structlog.get_logger("ledger")
+
 _LOOKS_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 0.0)
 """Pauses between looks at unapplied events; longer each time, so that claims do not slow the router they wait for."""
 _ALREADY = {Result.SENT, Result.BOUNCED, Result.FAILED, Result.UNKNOWN}
@@ -54,8 +58,10 @@ class PostgresLedger:
         for pause_s in _LOOKS_S:
             claim = await self._try_claim(slot, now)
             if claim is not None:
+                _count_claim(slot, claim.delivery)
                 return claim
             await asyncio.sleep(pause_s)
+        CLAIMS.labels(journey_label(slot.journey), "events_pending").inc()
         raise EventsPending
 
     async def _try_claim(self, slot: Slot, now: datetime) -> Claim | None:
@@ -94,6 +100,12 @@ class PostgresLedger:
         await self._move(slot, message_id, "sending", {"state": "claimed", "sending_at": None})
 
     async def abandon(self, slot: Slot, now: datetime) -> Delivery:
+        delivery = await self._abandon(slot, now)
+        if delivery.rule is not Rule.SETTLED_BEFORE:
+            _count_message(slot, delivery)
+        return delivery
+
+    async def _abandon(self, slot: Slot, now: datetime) -> Delivery:
         async with as_store(self._engine, slot.store_id) as connection:
             await _lock_customer(connection, slot)
             before = await _before(connection, slot)
@@ -123,6 +135,7 @@ class PostgresLedger:
             if delivery.result in {Result.FAILED, Result.BOUNCED}:
                 await discounts.give_back(connection, slot.store_id, message_id)
             await _close_if_last(connection, slot, delivery, now)
+        _count_message(slot, delivery)
 
     async def _move(self, slot: Slot, message_id: UUID, expected: str, values: dict[str, Any]) -> bool:
         """Change a row that is still in the expected state; tell whether it was."""
@@ -252,6 +265,36 @@ async def _write(
 
 
 async def _close_if_last(connection: AsyncConnection, slot: Slot, delivery: Delivery, now: datetime) -> None:
-    asks_again = not delivery.final or (slot.again_if_stale and delivery.result is Result.STALE)
-    if slot.last and not asks_again and delivery.result is not Result.EXITED:
+    if _closes(slot, delivery):
         await run_rows.end(connection, slot.store_id, slot.run_id, Outcome.COMPLETED, "all steps done", now)
+
+
+def _closes(slot: Slot, delivery: Delivery) -> bool:
+    """Tell whether a run is over with this answer."""
+    asks_again = not delivery.final or (slot.again_if_stale and delivery.result is Result.STALE)
+    return slot.last and not asks_again and delivery.result is not Result.EXITED
+
+
+def _count_claim(slot: Slot, delivery: Delivery) -> None:
+    """Tell the metrics what a step was answered; what was settled before has been counted then."""
+    before = delivery.rule is Rule.SETTLED_BEFORE
+    ours = delivery.result is Result.SENT and delivery.rule is not Rule.PROVIDER
+    result = "settled_before" if before else "claimed" if ours else delivery.result.value
+    CLAIMS.labels(journey_label(slot.journey), result).inc()
+    if before or ours:
+        return
+    if delivery.rule is Rule.PROVIDER:  # found interrupted, and settled now
+        _count_message(slot, delivery)
+    elif _closes(slot, delivery):
+        RUNS_ENDED.labels(journey_label(slot.journey), Outcome.COMPLETED.value).inc()
+
+
+def _count_message(slot: Slot, delivery: Delivery) -> None:
+    """Tell the log and the metrics what became of a message."""
+    _log.info(
+        "message", result=delivery.result.value, store_id=slot.store_id, journey=slot.journey, step=slot.step.name,
+        run_id=str(slot.run_id), message_id=str(ids.message_id(slot.run_id, slot.step.name)),
+    )  # fmt: skip
+    MESSAGES.labels(journey_label(slot.journey), "email", delivery.result.value).inc()
+    if _closes(slot, delivery):
+        RUNS_ENDED.labels(journey_label(slot.journey), Outcome.COMPLETED.value).inc()

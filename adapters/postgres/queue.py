@@ -33,11 +33,17 @@ _COMMANDS: TypeAdapter[list[Command]] = TypeAdapter(list[Command])
 
 
 class Queued(Value):
-    """An event in the queue. `commands` is set once the event has been applied."""
+    """An event in the queue.
+
+    Attributes:
+        commands: Set once the event has been applied.
+        traceparent: The trace that its request belonged to.
+    """
 
     event: Event
     attempts: int
     commands: tuple[Command, ...] | None = None
+    traceparent: str | None = None
 
 
 class Parked(Value):
@@ -90,6 +96,7 @@ async def next_in_lane(connection: AsyncConnection, lane: int, limit: int, now: 
             event=_event(row),
             attempts=row.attempts,
             commands=None if row.state == "pending" else tuple(_COMMANDS.validate_python(row.commands or [])),
+            traceparent=row.traceparent,
         )
         for row in (await connection.execute(query)).all()
     ]

@@ -106,6 +106,8 @@ events = Table(
     Column("attempts", Integer, nullable=False, server_default="0"),
     _time("retry_at", nullable=True),
     Column("error", Text),
+    # the trace that its request belonged to (W3C Trace Context), if traces are on
+    Column("traceparent", Text),
     CheckConstraint("state in ('pending', 'applied', 'routed', 'parked')", name="state"),
     # by weeks of arrival, which the id begins with; partitions.py makes them and drops them
     postgresql_partition_by="RANGE (id)",
@@ -317,6 +319,23 @@ provider_secrets = Table(
     CheckConstraint("provider in ('ses', 'sendgrid', 'mailgun', 'postmark')", name="provider"),
 )
 
+# What signs a store's mail (RFC 6376); a private key is kept sealed where a master key is set.
+dkim_keys = Table(
+    "dkim_keys",
+    metadata,
+    Column("store_id", Text, nullable=False),
+    Column("domain", Text, nullable=False),
+    Column("selector", Text, nullable=False),
+    Column("algorithm", Text, nullable=False),
+    Column("private_key", Text, nullable=False),
+    Column("public_key", Text, nullable=False),
+    _time("created_at"),
+    # None: its record is not published yet, or no longer
+    _time("signs_since", nullable=True),
+    PrimaryKeyConstraint("store_id", "domain", "selector"),
+    CheckConstraint("algorithm in ('rsa-sha256', 'ed25519-sha256')", name="algorithm"),
+)
+
 # Codes that are given to one message each; `place` keeps the order of the file.
 discount_codes = Table(
     "discount_codes",
@@ -438,6 +457,8 @@ Index("ix_messages_id", messages.c.message_id)
 Index("ix_messages_age", messages.c.claimed_at, postgresql_using="brin")
 Index("ix_messages_customer", messages.c.store_id, messages.c.customer_id, messages.c.claimed_at)
 Index("ix_messages_address", messages.c.store_id, messages.c.address, messages.c.claimed_at)
+_under_way = text("state in ('claimed', 'sending')")
+Index("ix_messages_under_way", messages.c.state, messages.c.claimed_at, postgresql_where=_under_way)
 
 # Each answer of the gate, with what it knew: why a message was sent, put off or withheld. Append-only.
 decisions = Table(

@@ -17,6 +17,7 @@ from uuid import UUID
 from sqlalchemy import Row, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from adapters import tracing
 from adapters.postgres.identities import new_id
 from adapters.postgres.queue import CHANNEL
 from adapters.postgres.tables import runs
@@ -63,8 +64,10 @@ _TELL = text("""
         on conflict (store_id, message_id) do nothing
         returning event_id
     )
-    insert into events (store_id, id, message_id, type, name, customer_id, payload, at, received_at, shard)
-    select :store_id, e.id, e.message_id, 'track', :name, e.customer_id, cast(:payload as jsonb), :at, :now, e.shard
+    insert into events (store_id, id, message_id, type, name, customer_id, payload, at, received_at, shard,
+                        traceparent)
+    select :store_id, e.id, e.message_id, 'track', :name, e.customer_id, cast(:payload as jsonb), :at, :now, e.shard,
+           :traceparent
       from told e where (e.id in (select event_id from new)) is true
 """)
 
@@ -118,13 +121,14 @@ async def _tell(
     connection: AsyncConnection, product_id: str, customers: Sequence[UUID], keys: Sequence[str], tell: dict[str, Any]
 ) -> None:
     payload = {"type": "track", "event": tell["name"], "properties": {"product_id": product_id}}
-    each = {
+    each: dict[str, Any] = {
         "ids": [new_id() for _ in customers],
         "message_ids": list(keys),
         "customers": list(customers),
         "shards": [ids.shard(tell["store_id"], Who(customer_id=customer).lane) for customer in customers],
     }
-    await connection.execute(_TELL, tell | each | {"payload": json.dumps(payload)})
+    each |= {"payload": json.dumps(payload), "traceparent": tracing.traceparent()}
+    await connection.execute(_TELL, tell | each)
     await connection.execute(text("select pg_notify(:channel, '')"), {"channel": CHANNEL})
 
 

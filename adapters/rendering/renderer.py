@@ -84,6 +84,7 @@ class TemplateRenderer:
             text=rendered.text,
             list_id=f"<{list_id}>",
             feedback_id=":".join([*fields, "journeys"]),
+            store_id=store.store_id,
             unsubscribe_url=None if material.transactional else links.unsubscribe,
             return_path=self._return_path(material),
         )

@@ -5,22 +5,37 @@ from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.client import Client
 from temporalio.converter import PayloadCodec
 from temporalio.envconfig import ClientConfig
+from temporalio.runtime import Runtime
 
+from adapters import tracing
 from adapters.temporal.plugin import journeys_plugin
 from adapters.temporal.search_attributes import KEYWORDS
 from domain.errors import ConfigurationError
 
 
-async def connect(*, address: str = "localhost:7233", lazy: bool = False, codec: PayloadCodec | None = None) -> Client:
+async def connect(
+    *,
+    address: str = "localhost:7233",
+    lazy: bool = False,
+    codec: PayloadCodec | None = None,
+    runtime: Runtime | None = None,
+) -> Client:
     """Connect to the cluster of the environment.
 
     Args:
         address: Where it is if the environment does not say.
         lazy: Connect with the first call, so that the caller can start while Temporal is down.
         codec: Encrypts what Temporal keeps; whoever reads or writes payloads needs it (adapters/temporal/codec.py).
+        runtime: The threads of Temporal's SDK, with its own logs and metrics; None: those that the process has.
     """
     config = {"target_host": address, **ClientConfig.load_client_connect_config()}
-    return await Client.connect(**config, plugins=[journeys_plugin(codec)], lazy=lazy)  # type: ignore[arg-type]
+    return await Client.connect(
+        **config,  # type: ignore[arg-type]
+        plugins=[journeys_plugin(codec)],
+        interceptors=tracing.temporal_interceptors(),
+        lazy=lazy,
+        runtime=runtime,
+    )
 
 
 async def check_search_attributes(client: Client) -> None:

@@ -13,6 +13,9 @@ from cli.stack.processes import Program
 READY = '"event": "ready"'
 """What the worker and the router log when they begin to work."""
 
+OURS = ("api", "worker", "router")
+"""Our processes, in the order in which they are started."""
+
 
 @dataclass(frozen=True)
 class Connections:
@@ -54,7 +57,8 @@ def programs(data_dir: Path, connections: Connections) -> list[Program]:
 
     def program(name: str, ready: Callable[[], bool] | str, grace: float) -> Program:
         argv = [sys.executable, "-P", "-m", "cli.main", name]  # -P: not from the directory we are in
-        return Program(name=name, argv=argv, env=env, log=data_dir / f"{name}.log", ready=ready, grace=grace)
+        own = {**env, **_ports_of_its_own(env, OURS.index(name))}
+        return Program(name=name, argv=argv, env=own, log=data_dir / f"{name}.log", ready=ready, grace=grace)
 
     # Each finishes the work it has begun; the graces are a little longer than those they give themselves.
     return [
@@ -62,6 +66,12 @@ def programs(data_dir: Path, connections: Connections) -> list[Program]:
         program("worker", READY, grace=25.0),
         program("router", READY, grace=15.0),
     ]
+
+
+def _ports_of_its_own(env: Mapping[str, str], place: int) -> dict[str, str]:
+    """Give each process on this machine the next port for its metrics, counted from the one that is asked for."""
+    asked = {name: env.get(name, "") for name in ("JOURNEYS_METRICS_PORT", "JOURNEYS_TEMPORAL_METRICS_PORT")}
+    return {name: str(int(port) + place) for name, port in asked.items() if port.isdecimal()}
 
 
 def _healthy(port: int) -> bool:

@@ -52,6 +52,15 @@ def test_a_container_is_told_what_the_embedded_process_is_told(name: str) -> Non
     assert told == set(CONNECTIONS.environment()) | {"JOURNEYS_API_HOST", "JOURNEYS_BUILD_ID"} | encryption
 
 
+def test_the_embedded_processes_tell_their_metrics_on_ports_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In containers each has its own address; on one machine three would fight for one port."""
+    monkeypatch.setenv("JOURNEYS_METRICS_PORT", "9464")
+    monkeypatch.setenv("JOURNEYS_TEMPORAL_METRICS_PORT", "")
+    ports = {program.name: program.env["JOURNEYS_METRICS_PORT"] for program in programs(Path("/nowhere"), CONNECTIONS)}
+
+    assert ports == {"api": "9464", "worker": "9465", "router": "9466"}
+
+
 def test_every_image_has_a_pinned_tag() -> None:
     """The same file gives the same software next year."""
     tags = {service["image"].partition(":")[2] for service in SERVICES.values()}

@@ -1,0 +1,38 @@
+"""What the router tells the metrics of a batch, once it is committed: a batch that is rolled back has not happened."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from adapters.metrics import APPLIED, APPLY_SECONDS, FEEDBACK, RUNS_BEGUN, RUNS_ENDED, journey_label
+from domain.bounces import Kind
+from domain.commands import Command, EndRun, RestartRun, SignalRun, StartRun
+from domain.events import Event
+from domain.vocabulary import canonical
+
+_FEEDBACK = {"Email Bounced", "Email Complained", "Email Delivered"}
+
+
+def count(event: Event, commands: Sequence[Command], now: datetime) -> None:
+    """Count an event that was applied, and the runs that it begins and ends."""
+    name = (canonical(event.name or "") or "other") if event.type == "track" else event.type
+    APPLIED.labels(name).inc()
+    APPLY_SECONDS.observe(max((now - event.received_at).total_seconds(), 0))
+    if name in _FEEDBACK and event.who.customer_id is not None:  # told by ourselves, not by a client
+        kind = (event.payload.get("properties") or {}).get("bounce")
+        if kind in set(Kind):
+            FEEDBACK.labels(str(kind)).inc()
+    for command in commands:
+        match command:
+            case StartRun(run=run):
+                RUNS_BEGUN.labels(journey_label(run.journey)).inc()
+            case RestartRun(run=run, ends=outcome):
+                RUNS_BEGUN.labels(journey_label(run.journey)).inc()
+                RUNS_ENDED.labels(journey_label(run.journey), outcome.value).inc()
+            case SignalRun(workflow_id=workflow_id, ends=outcome) if outcome is not None:
+                RUNS_ENDED.labels(_journey_of(workflow_id), outcome.value).inc()
+            case EndRun(workflow_id=workflow_id, outcome=outcome):
+                RUNS_ENDED.labels(_journey_of(workflow_id), outcome.value).inc()
+
+
+def _journey_of(workflow_id: str) -> str:
+    return workflow_id.split("/")[1]
