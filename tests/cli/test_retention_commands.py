@@ -54,7 +54,7 @@ def test_a_policy_is_set_shown_and_enforced(run: Run, store: Any, database: str)
     assert "nothing was old enough" in run("retention", "run")[1]
     with psycopg.connect(database) as connection:
         assert connection.execute("select message_id from events").fetchall() == [("10",)]
-        actions = connection.execute("select action from audit order by at").fetchall()
+        actions = connection.execute("select action from audit where by like 'cli:%' order by at").fetchall()
     assert [action for (action,) in actions] == ["retention_set", "plan_set", "retention"]
 
 

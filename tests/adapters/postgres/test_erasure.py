@@ -13,7 +13,7 @@ from adapters.postgres import privacy, suppressions
 from adapters.postgres.ingest import EventStore
 from adapters.postgres.ledger import PostgresLedger
 from adapters.postgres.privacy import Erased
-from adapters.postgres.tables import customers, events, messages, metadata, orders, runs
+from adapters.postgres.tables import customers, dedup_keys, events, messages, metadata, orders, runs
 from adapters.postgres.tenancy import as_store
 from domain.delivery import Delivery, Result, Slot
 from domain.errors import NotFound
@@ -112,6 +112,21 @@ async def test_after_an_erasure_no_column_of_any_table_names_the_customer(life: 
     assert {row.workflow_id for row in kept} == set(erased.workflow_ids)
     assert all(row.ended_at is not None and row.order_id is None for row in kept)
     assert "left" in {row.outcome for row in kept}
+
+
+async def test_what_a_client_called_the_events_is_forgotten_with_them(life: Life) -> None:
+    """A dedup key may say anything; those of others stay, so that their repeated events stay known."""
+    bob = life.mugs.event("Product Viewed", START, Who(user_id="bob"), product_id="cup")
+    mine = life.told()[0].model_copy(update={"message_id": "view-of-Lovelace"})
+    late = life.told(NOW - 5 * MINUTE)[-1].model_copy(update={"message_id": "profile-of-Lovelace"})
+    await life.take_in(*life.told()[1:], mine, bob)
+    assert ("dedup_keys", "Lovelace") in await life.found()
+
+    await life.erase(await life.mugs.customer("ada-1815"))
+    await life.take_in(late)
+
+    assert await life.found() == []
+    assert [row.event_id for row in await life.mugs.rows(dedup_keys)] == [bob.id]
 
 
 def test_every_table_with_a_customer_is_treated() -> None:
