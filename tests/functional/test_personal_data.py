@@ -16,12 +16,13 @@ import httpx
 from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import WorkflowExecution
 
-from adapters.postgres import plans
-from adapters.postgres.stores import KeyStore
+from adapters.postgres import plans, stores
+from adapters.postgres.keys import KeyStore
 from cli.demo import report
 from cli.demo.compression import scaled
 from cli.demo.replay import Replay
 from cli.demo.shop import TimedEvent, generated
+from domain.access import WRITE_KEY
 from domain.message import StoreCard
 from domain.plans import PLANS, BackInStockPlan
 from tests.functional.conftest import House, eventually
@@ -93,14 +94,15 @@ async def test_nobody_is_named_outside_of_mails_and_tables(house: House) -> None
 
 async def opened(house: House) -> str:
     """Open the shop, with the journeys of the demo, quick ones; return its write key."""
-    keys = KeyStore(house.engine, lambda: datetime.now(UTC))
-    await keys.create_store(SHOP)
+    now = datetime.now(UTC)
+    await stores.create(house.engine, SHOP, now, by="test")
     for journey, plan in PLANS.items():
         quick = scaled(plan.model_validate({}), DAY / timedelta(days=1), WAIT)
         if isinstance(quick, BackInStockPlan):  # a busy machine may be late with a restock
             quick = quick.model_copy(update={"patience": timedelta(days=1)})
-        await plans.put(house.engine, SHOP.store_id, journey, quick, datetime.now(UTC))
-    return (await keys.create_key(SHOP.store_id, "write")).secret
+        await plans.put(house.engine, SHOP.store_id, journey, quick, now)
+    keys = KeyStore(house.engine, lambda: now)
+    return (await keys.create(SHOP.store_id, WRITE_KEY, by="test")).secret
 
 
 async def misfortunes(client: httpx.AsyncClient, write_key: str) -> None:

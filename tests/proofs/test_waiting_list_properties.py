@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from adapters.postgres.identities import new_id
 from adapters.postgres.routing import route
 from adapters.postgres.tables import customers, identities, runs, waitlist
+from adapters.postgres.tenancy import as_store
 from adapters.postgres.waitlist import PostgresWaitlist
 from domain import ids
 from domain.commands import Command, ReleaseStock, SignalRun
@@ -62,7 +63,7 @@ class Shelf:
             }
             for what, one, at in asked
         ]  # fmt: skip
-        async with self.mugs.engine.begin() as connection:
+        async with as_store(self.mugs.engine, self.mugs.store_id) as connection:
             for table, rows in ((customers, people), (identities, known), (waitlist, places), (runs, waiting)):
                 await connection.execute(insert(table), rows)
         return line
@@ -87,7 +88,7 @@ class Shelf:
     async def happened(self, name: str, at: datetime, who: Who, **properties: Any) -> list[Command]:
         """An event is routed after the restock; return what Temporal is to do."""
         event = self.mugs.event(name, at, who, **properties)
-        async with self.mugs.engine.begin() as connection:
+        async with as_store(self.mugs.engine, self.mugs.store_id) as connection:
             return await route(connection, event, RESTOCKED, {}, Counter())
 
 

@@ -13,8 +13,10 @@ from sqlalchemy import func, select, text
 
 from adapters.postgres.routing import route
 from adapters.postgres.tables import events, products
+from adapters.postgres.tenancy import act_as
 from domain.commands import ReleaseStock
 from domain.events import Event, Who
+from testing.inspection import as_owner
 from tests.adapters.postgres.conftest import START, Telling
 
 LATER = START + timedelta(minutes=1)
@@ -56,6 +58,12 @@ async def test_two_words_on_a_product_at_the_same_time_are_both_kept(mugs: Telli
     assert {"stock", "name"} <= cup.told_at.keys()
 
 
+async def waits_for_a_lock(mugs: Telling, pid: int) -> bool:
+    async with as_owner(mugs.engine) as watching:
+        query = text("select wait_event_type = 'Lock' from pg_stat_activity where pid = :pid")
+        return bool(await watching.scalar(query, {"pid": pid}))
+
+
 async def side_by_side(mugs: Telling, first: Event, second: Event) -> list[Any]:
     """Apply two events in transactions that are open at the same time; return the commands of the second.
 
@@ -63,14 +71,12 @@ async def side_by_side(mugs: Telling, first: Event, second: Event) -> list[Any]:
     """
     async with mugs.engine.connect() as one, mugs.engine.connect() as other:
         mine = await other.scalar(select(func.pg_backend_pid()))
+        await act_as(one, mugs.store_id)
+        await act_as(other, mugs.store_id)
         await route(one, first, LATER, {}, Counter())
         applied = asyncio.create_task(route(other, second, LATER, {}, Counter()))
-        async with asyncio.timeout(20), mugs.engine.connect() as watching:
-            while not applied.done():
-                waits = text("select wait_event_type = 'Lock' from pg_stat_activity where pid = :pid")
-                if await watching.scalar(waits, {"pid": mine}):
-                    break
-                await watching.rollback()
+        async with asyncio.timeout(20):
+            while not applied.done() and not await waits_for_a_lock(mugs, mine):
                 await asyncio.sleep(0.01)
         await one.commit()
         commands = await applied
