@@ -95,15 +95,14 @@ async def opened(browser: "Browser", **settings: Any) -> AsyncIterator["Page"]:
     assert complaints == []
 
 
-async def violations(browser: "Browser", page: "Page", look: dict[str, Any]) -> list[str]:
+async def violations(page: "Page", judge: "Page") -> list[str]:
     """Return what axe-core has to say of a page as it stands there, with the elements that it is about.
 
     It is a script, so it cannot judge a page that runs none; the page is copied to one that does.
     """
     axe = pytest.importorskip("axe_playwright_python.async_playwright", reason="axe-core is missing: see above")
-    async with opened(browser, **look) as judged:
-        await judged.set_content(await page.content())
-        found = (await axe.Axe().run(judged)).response
+    await judge.set_content(await page.content())
+    found = (await axe.Axe().run(judge)).response
     assert "color-contrast" in {one["id"] for one in found["passes"]}, "axe-core did not see the page"
     return [f"{one['id']}: {one['help']}: {[node['html'] for node in one['nodes']]}" for one in found["violations"]]
 
@@ -118,10 +117,11 @@ async def test_every_page_passes_axe(
 ) -> None:
     """All rules of axe-core, on every page and in every state of it, also the one that nobody wants to see."""
     seen: dict[str, list[str]] = {}
-    async with opened(chromium, java_script_enabled=javascript, **look) as page:
+    reading = opened(chromium, java_script_enabled=javascript, **look)
+    async with reading as page, opened(chromium, **look) as judge:
 
         async def judged(state: str) -> None:
-            seen[state] = await violations(chromium, page, look)
+            seen[state] = await violations(page, judge)
 
         await page.goto(at(Purpose.UNSUBSCRIBE))
         await judged("unsubscribe")

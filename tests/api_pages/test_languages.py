@@ -8,6 +8,7 @@ from httpx import AsyncClient
 from sqlalchemy import update
 
 from adapters.postgres.tables import customers
+from adapters.postgres.tenancy import as_store
 from api import html
 from api.html.languages import TRANSLATIONS, choices, spoken
 from api.html.zones import by_region
@@ -64,7 +65,7 @@ async def test_a_page_speaks_the_language_of_its_reader(client: AsyncClient, mai
     link, german = f"/unsubscribe?token={mail.token(Purpose.UNSUBSCRIBE)}", {"Accept-Language": "de"}
     titles = []
     for locale in (None, "en-US"):
-        async with mail.engine.begin() as connection:
+        async with as_store(mail.engine, mail.store_id) as connection:
             mine = customers.c.customer_id == mail.customer_id
             await connection.execute(update(customers).where(mine).values(locale=locale))
         answer = await client.get(link, headers=german)

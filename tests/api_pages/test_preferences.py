@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.postgres import sending_rules
 from adapters.postgres.tables import consents, customers, suppressions
+from adapters.postgres.tenancy import as_store
 from api.html import TOPICS
 from api.services import Services
 from domain.facts import Topic
@@ -261,7 +262,7 @@ async def test_a_zone_that_is_in_no_list_stays_chosen_if_it_exists(
 ) -> None:
     """The names of the past are not offered, but saving the page does not change one."""
     mine = customers.c.customer_id == mail.customer_id
-    async with engine.begin() as connection:
+    async with as_store(engine, mail.store_id) as connection:
         await connection.execute(update(customers).where(mine).values(timezone=zone, locale="de_AT"))
     page = Markup((await client.get(_link(mail))).text)
     await client.post(_link(mail), data={"locale": page.chosen("locale"), "timezone": page.chosen("timezone")})
@@ -273,7 +274,7 @@ async def test_a_zone_that_is_in_no_list_stays_chosen_if_it_exists(
 async def test_the_languages_are_those_in_which_the_shop_writes(client: AsyncClient, mail: Mail) -> None:
     """As its rules say; each is called by its own name."""
     rules = SendingRules(languages=("en-GB", "fr-CA"))
-    async with mail.engine.begin() as connection:
+    async with as_store(mail.engine, mail.store_id) as connection:
         await sending_rules.put(connection, mail.store_id, rules, "cli:ops", NOON)
     page = (await client.get(_link(mail))).text
 

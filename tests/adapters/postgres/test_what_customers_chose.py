@@ -151,7 +151,7 @@ async def test_another_stores_customer_is_not_paused(mugs: Telling, ada: UUID) -
     """G7: the same id in another store is somebody else."""
     other = Telling(mugs.engine, "pots")
     row = {"store_id": "pots", "customer_id": ada, "created_at": START, "marketing_paused_until": START + DAY}
-    await mugs.write(insert(customers).values(row))
+    await other.write(insert(customers).values(row))
 
     assert (await seen(mugs, ada)).paused_until is None
     assert (await seen(other, ada)).paused_until == START + DAY
