@@ -30,7 +30,7 @@ _CUT_OFF = """
 
 @pytest.fixture(scope="session")
 def database_url() -> Iterator[str]:
-    """The server: the one in DATABASE_URL_TEST (its role may create databases), else an embedded one."""
+    """The server: the one in DATABASE_URL_TEST (a superuser's), else an embedded one."""
     given = os.environ.get("DATABASE_URL_TEST")
     if given:
         yield given

@@ -29,7 +29,7 @@ _REFUSED = (InvalidParameterValue, InsufficientPrivilege)
 """There is no such role, or the user is no member of it."""
 _ADVICE = (
     f"the database's user may not take the roles {APP} and {ACROSS}: run `journeys migrate`, "
-    f"or `grant {APP}, {ACROSS}` to the user of DATABASE_URL (docs/deploying.md)"
+    f"or `grant {APP}, {ACROSS}` to the user of DATABASE_URL (docs/database.md)"
 )
 
 # Both are undone by the end of the transaction. As psycopg takes it.

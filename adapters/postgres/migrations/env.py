@@ -1,7 +1,7 @@
 """How alembic runs our migrations: one at a time, and never waiting long for a lock (Warehouse's env.py)."""
 
 from alembic import context
-from sqlalchemy import create_engine, text
+from sqlalchemy import NullPool, create_engine, text
 
 from adapters.postgres.tables import metadata
 
@@ -13,7 +13,9 @@ def _psycopg(url: str) -> str:
 
 
 def run() -> None:
-    engine = create_engine(_psycopg(context.config.get_main_option("sqlalchemy.url") or ""))
+    # Without a pool, so that the lock ends with the connection, also of a migration that failed.
+    url = _psycopg(context.config.get_main_option("sqlalchemy.url") or "")
+    engine = create_engine(url, poolclass=NullPool)
     with engine.connect() as connection:
         # Several processes may start at once; the second waits here and then finds nothing to do.
         connection.execute(text("select pg_advisory_lock(:lock)"), {"lock": _LOCK})

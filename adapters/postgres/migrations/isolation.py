@@ -14,6 +14,8 @@ from domain.errors import ConfigurationError
 
 _ROLES = (APP, ACROSS)
 _FORBIDDEN = "42501"
+_AS = "with inherit false, set true"
+"""To be taken, not had: who inherited a role would see what it sees without having said so."""
 
 
 def isolate(table: str) -> None:
@@ -69,14 +71,14 @@ def make_roles() -> None:
                 end $$
             """)
             if not _may_take(role):
-                op.execute(f"grant {role} to {user}")
+                op.execute(f"grant {role} to {user} {_AS}")
     except ProgrammingError as problem:
         if getattr(problem.orig, "sqlstate", None) != _FORBIDDEN:
             raise
         make = "; ".join(f"create role {role} nologin" for role in _ROLES)
         raise ConfigurationError(
             f"the user of DATABASE_URL may not make roles. Have somebody who may do so: {make}; "
-            f"grant {', '.join(_ROLES)} to {user}; and migrate again"
+            f"grant {', '.join(_ROLES)} to {user} {_AS}; and migrate again"
         ) from problem
     unbound = "select string_agg(rolname, ', ') from pg_roles where rolname = any(%s) and (rolsuper or rolbypassrls)"
     if found := bind.exec_driver_sql(unbound, ([*_ROLES],)).scalar():

@@ -23,7 +23,7 @@ from adapters.temporal.plugin import journeys_plugin
 from domain import ids
 from domain.errors import ConfigurationError, InvalidInput, NotFound
 from testing.inspection import as_owner
-from tests.conftest import SteppedClock
+from tests.conftest import Shop, SteppedClock
 
 OLD, NEW = "an-old-master-key-of-enough-letters", "a-new-master-key-of-enough-letters"
 ADA, BOB = UUID("0197a1f2-7d4b-7c0f-9a3e-2f1f6f6f7a10"), UUID("0197a1f2-7d4b-7c0f-9a3e-2f1f6f6f7a11")
@@ -158,7 +158,7 @@ async def test_the_database_holds_no_key_that_opens_anything_without_a_master_ke
 
 
 async def test_a_master_key_is_rotated_without_touching_what_is_encrypted(
-    codec_of: CodecOf, engine: AsyncEngine, clock: SteppedClock
+    codec_of: CodecOf, engine: AsyncEngine, clock: SteppedClock, store: Shop
 ) -> None:
     """The new one in front, the keys wrapped anew, the old one gone; a second time there is nothing to do."""
     [before] = await codec_of(ADA, OLD).encode([SECRET])
