@@ -15,7 +15,7 @@ export CHROMIUM
 FOLLOW_UPS := $(basename $(notdir $(wildcard docs/follow-ups/*.json)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test check format
+.PHONY: help setup demo dev test check format bench
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1: /p' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ check: setup ## Lint, format, types, import rules and journeys
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/journeys lint $(foreach name,$(FOLLOW_UPS),--plan follow-up/$(name)=docs/follow-ups/$(name).json)
+
+bench: setup ## Measure everything (docs/performance.md); PART=router SIZE=small for one part, quickly
+	@exec $(BIN)/python -m bench $(PART) --size $(or $(SIZE),full)
 
 format: setup ## Format the code and fix what can be fixed
 	$(BIN)/ruff check --fix .

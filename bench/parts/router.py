@@ -1,0 +1,99 @@
+"""The router: how fast one drains stored events of which one in twenty matters, and whether its memory stays."""
+
+import asyncio
+import time
+from datetime import timedelta
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from adapters.postgres import queue
+from adapters.postgres.ingest import EventStore
+from adapters.postgres.tables import events
+from api.envelope import Arrival, understood
+from bench import calls
+from bench.environment import Processes
+from bench.result import at_most, times_baseline
+from bench.runner import Run, part
+from bench.stage import STORE, House, house, now
+from domain import ids
+
+_RELEVANT = 20
+_CARTS = 10
+"""Changes that a customer makes to the cart, as people do: the first enters, the others find the run open."""
+
+
+@part("router", "stored events drained by one router, one in twenty relevant", minutes=6)
+async def router(run: Run) -> None:
+    """Store the events while no router runs, read them, and then let one loose."""
+    count = run.of(small=10_000, full=100_000)
+    async with house(without=("router", "worker", "api")) as place:
+        await place.plan("cart-recovery", quiet="PT6H")
+        await _stored(place.engine, count)
+        run.say(f"{count:,} events stored")
+        read_in = await _read(place.engine)
+        await _drained(run, place, count, count / read_in)
+
+
+async def _stored(engine: AsyncEngine, count: int) -> None:
+    store, arrival = EventStore(engine), Arrival(store_id=STORE, received_at=now())
+    for at in range(0, count, 2_000):
+        raws = [_call(number) for number in range(at, min(at + 2_000, count))]
+        await store.accept([understood(raw, arrival) for raw in raws])
+    await store.close()
+
+
+def _call(number: int) -> dict[str, object]:
+    if number % _RELEVANT:
+        return calls.seen(f"u-{number % 5_000}", number)
+    matters = number // _RELEVANT
+    return calls.cart(f"u-{matters // _CARTS}", matters)
+
+
+async def _read(engine: AsyncEngine) -> float:
+    """Read every event as the router does, and do nothing; return the seconds."""
+    began = time.monotonic()
+    async with engine.connect() as connection:
+        for lane in range(ids.SHARDS):
+            await queue.next_in_lane(connection, lane, 1_000_000, now() + timedelta(minutes=1))
+    return time.monotonic() - began
+
+
+async def _select(engine: AsyncEngine) -> float:
+    """Read every row, and not even make an event of it; return the seconds."""
+    began = time.monotonic()
+    async with engine.connect() as connection:
+        for lane in range(ids.SHARDS):
+            (await connection.execute(select(events).where(events.c.shard == lane).order_by(events.c.id))).all()
+    return time.monotonic() - began
+
+
+async def _drained(run: Run, place: House, count: int, bare: float) -> None:
+    selected = count / await _select(place.engine)
+    place.stack.start("router")
+    watched = Processes(router=place.stack.pid("router"), postgres=place.stack.pid("postgres"))
+    began, memory, left = time.monotonic(), [watched.memory_mb()["router"]], count
+    said = count
+    while left:
+        await asyncio.sleep(0.5)
+        left = await place.waiting_events()
+        memory.append(watched.memory_mb()["router"])
+        if left < said - count // 10:
+            said = left
+            run.say(f"{left:,} left, router {memory[-1]:.0f} MB")
+    took = time.monotonic() - began
+    cpu = {name: round(seconds / took, 2) for name, seconds in watched.cpu_seconds().items()}
+    run.found(
+        "events drained", count / took, "events/s", baseline=bare, goal=times_baseline(0.5),
+        baseline_is="the router's own reader: the same rows, made into events, and nothing done",
+        detail={
+            "selected_rows_per_s": round(selected), "runs_begun": await place.runs_under_way(),
+            "microseconds_per_event": round(1e6 * took / count), "processors_used": cpu,
+        },
+    )  # fmt: skip
+    quarter = max(1, len(memory) // 4)
+    early, late = max(memory[: 2 * quarter]), max(memory[-quarter:])
+    run.found(
+        "router's memory, last quarter over first half", late / early, "x", goal=at_most(1.15),
+        detail={"early_mb": early, "late_mb": late},
+    )  # fmt: skip
