@@ -34,6 +34,7 @@ COMMANDS: Mapping[str, str] = {
     "journey": "cli.journey:journey",
     "discounts": "cli.discounts:discounts",
     "events": "cli.operate:events",
+    "import": "cli.importing.command:import_customers",
     "suppression": "cli.suppression:suppression",
     "bounces": "cli.bounces:bounces",
     "provider": "cli.bounces:provider",

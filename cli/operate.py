@@ -90,7 +90,7 @@ def on_database(act: Callable[[AsyncEngine], Awaitable[T]], data_dir: Path) -> T
     url = Settings().database_url or local.running(data_dir).database_url
 
     async def run() -> T:
-        engine = create_engine(Settings(database_url=url).sqlalchemy_url, pool_size=1)
+        engine = create_engine(Settings(database_url=url).sqlalchemy_url, pool_size=2)
         try:
             return await act(engine)
         finally:

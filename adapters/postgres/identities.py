@@ -137,7 +137,17 @@ def _primary(named: Sequence[Identity], known: dict[Identity, Account], who: Who
 async def _serialise(connection: AsyncConnection, store_id: str, named: Sequence[Identity]) -> None:
     """Let no two lanes make a customer for the same identity; sorted, so that two can never wait for each other."""
     keys = sorted(ids.lock_key(store_id, kind, value) for kind, value in named)
-    await connection.execute(select(func.pg_advisory_xact_lock(func.unnest(keys, type_=BigInteger))))
+    among_others = func.pg_advisory_xact_lock_shared(_introducing(store_id))
+    await connection.execute(select(among_others, func.pg_advisory_xact_lock(func.unnest(keys, type_=BigInteger))))
+
+
+async def lone_introducer(connection: AsyncConnection, store_id: str) -> None:
+    """Let nobody else make customers of a store until the transaction ends; for an import, which makes thousands."""
+    await connection.execute(select(func.pg_advisory_xact_lock(_introducing(store_id))))
+
+
+def _introducing(store_id: str) -> int:
+    return ids.lock_key(store_id, "introducing", "")
 
 
 async def _known(connection: AsyncConnection, store_id: str, named: Sequence[Identity]) -> dict[Identity, Account]:

@@ -542,6 +542,24 @@ data_keys = Table(
     PrimaryKeyConstraint("store_id", "owner"),
 )
 
+# How far the import of a file of customers is, so that an interrupted one goes on (adapters/postgres/imports.py).
+imports = Table(
+    "imports",
+    metadata,
+    Column("store_id", Text, nullable=False),
+    # of the file's content; its name may be somebody's
+    Column("fingerprint", Text, nullable=False),
+    _time("as_of"),
+    Column("line", Integer, nullable=False),
+    Column("new", Integer, nullable=False),
+    Column("known", Integer, nullable=False),
+    Column("told", Integer, nullable=False),
+    Column("bad", Integer, nullable=False),
+    _time("begun_at"),
+    _time("finished_at", nullable=True),
+    PrimaryKeyConstraint("store_id", "fingerprint"),
+)
+
 # Who was erased, as salted hashes of their identities; what happened before that is not taken in any more.
 tombstones = Table(
     "tombstones",

@@ -25,7 +25,14 @@ _FLAGS = {
     **dict.fromkeys(("false", "no", "off", "0", "outofstock", "unavailable", "soldout"), False),
 }
 
-_spelling = lru_cache(maxsize=None)(folded)
+# Names repeat, those that we ask for and those that a shop uses; long ones are nobody's habit.
+_LONGEST_HABIT = 64
+_remembered = lru_cache(maxsize=8_192)(folded)
+
+
+def spelling(name: str) -> str:
+    """Return the one spelling of a field's name (`vocabulary.folded`)."""
+    return _remembered(name) if len(name) <= _LONGEST_HABIT else folded(name)
 
 
 class Fields:
@@ -41,8 +48,9 @@ class Fields:
         if isinstance(source, dict):
             for name, value in source.items():
                 if isinstance(name, str) and value is not None:
-                    self._values.setdefault(folded(name), value)
-                    self._names.setdefault(folded(name), name)
+                    known_as = spelling(name)
+                    self._values.setdefault(known_as, value)
+                    self._names.setdefault(known_as, name)
 
     def under(self, *names: str) -> "Fields":
         """Return the fields of a nested object, or none at all."""
@@ -58,8 +66,12 @@ class Fields:
 
     def only(self, *names: str) -> "Fields":
         """Return none but these fields."""
-        wanted = {_spelling(name) for name in names}
+        wanted = {spelling(name) for name in names}
         return self._with({name: value for name, value in self._values.items() if name in wanted}, self._names)
+
+    def named(self, wanted: Collection[str]) -> list[str]:
+        """Return those of these names (`spelling`) that were said, as they were spelt."""
+        return [self._names[name] for name in self._values if name in wanted]
 
     def rest(self, known: Collection[str]) -> dict[str, str | int | float | bool]:
         """Return the plain values under all other names, as they were spelt."""
@@ -74,7 +86,7 @@ class Fields:
     def rows(self, *names: str) -> list["Fields"] | None:
         """Read a list of objects, or of bare product ids; None unless there is one."""
         for name in names:
-            rows = self._values.get(_spelling(name))
+            rows = self._values.get(spelling(name))
             if isinstance(rows, list):
                 return [Fields(row if isinstance(row, dict) else {"id": row}) for row in rows]
         return None
@@ -175,7 +187,7 @@ class Fields:
 
     def _said(self, names: tuple[str, ...]) -> Iterator[Any]:
         for name in names:
-            value = self._values.get(_spelling(name))
+            value = self._values.get(spelling(name))
             if isinstance(value, list):
                 value = value[0] if value else None
             if value is not None:

@@ -1,0 +1,237 @@
+"""Imports of customers: by COPY into a staging table, and from there into the tables that `identify` events fill.
+
+Only customers of whom nothing is known take this way. Whoever is known already, is silenced, was erased or stands in
+the rows twice goes through the door as an event, so that nothing is decided here that is decided elsewhere. Both ways
+lead to the same state (docs/importing.md).
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import NamedTuple, cast
+from uuid import uuid5
+
+import psycopg
+from sqlalchemy import Update, select, text, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from adapters.postgres import tombstones
+from adapters.postgres.identities import lone_introducer, new_id
+from adapters.postgres.tables import imports
+from domain.events import Event
+from domain.facts import ConsentChanged, ProfileChanged
+from domain.values import UtcTime, Value
+
+_PROFILE = ("email", "phone", "first_name", "last_name", "locale", "timezone")
+_ROW = ("place", "customer_id", "user_id", "anonymous_id", "named_email", *_PROFILE, "traits", "told_at")
+_WORD = ("place", "consent_id", "channel", "topic", "granted", "source", "ip", "at")
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+_STAGE = """
+    create temp table if not exists import_rows (
+        place integer, customer_id uuid, user_id text, anonymous_id text, named_email text, email text, phone text,
+        first_name text, last_name text, locale text, timezone text, traits jsonb, told_at jsonb
+    ) on commit delete rows;
+    create temp table if not exists import_words (
+        place integer, consent_id uuid, channel text, topic text, granted boolean, source text, ip text, at timestamptz
+    ) on commit delete rows
+"""
+_NAMES = """
+    names as (
+        select place, customer_id, 'user' as kind, user_id as value from import_rows where user_id is not null
+        union all
+        select place, customer_id, 'anonymous', anonymous_id from import_rows where anonymous_id is not null
+        union all
+        select place, customer_id, 'email', named_email from import_rows where named_email is not null
+    )"""
+# Who is no stranger, or shares a name with a row before: with whether the row says anything new.
+_NOT_NEW = text(f"""
+    with {_NAMES}, known as (
+        select n.place, count(*) as names, count(distinct i.customer_id) as owners,
+               (array_agg(i.customer_id))[1] as owner
+        from names n join identities i on i.store_id = :store_id and i.kind = n.kind and i.value = n.value
+        group by n.place
+    ), again as (
+        select place from (select place, row_number() over (partition by kind, value order by place) as turn from names)
+        where turn > 1
+    ), silenced as (
+        select r.place from import_rows r join suppressions s on s.store_id = :store_id and s.channel = 'email'
+          and s.address = r.email and s.reason = 'unsubscribed'
+    )
+    select r.place, coalesce(k.owners = 1 and k.names = num_nonnulls(r.user_id, r.anonymous_id, r.named_email)
+        and exists (
+            select from customers c where c.store_id = :store_id and c.customer_id = k.owner and c.merged_into is null
+              and coalesce(c.email = r.email, r.email is null) and coalesce(c.phone = r.phone, r.phone is null)
+              and coalesce(c.first_name = r.first_name, r.first_name is null)
+              and coalesce(c.last_name = r.last_name, r.last_name is null)
+              and coalesce(c.locale = r.locale, r.locale is null)
+              and coalesce(c.timezone = r.timezone, r.timezone is null) and c.traits @> r.traits
+        ) and not exists (
+            select from import_words w where w.place = r.place and w.granted is distinct from (
+                select l.granted from consents l where l.store_id = :store_id and l.customer_id = k.owner
+                  and l.channel = w.channel and l.topic = w.topic and l.source = w.source
+                  and (w.source = 'identify' or l.at = w.at)
+                order by l.at desc limit 1)
+        ), false) as unchanged
+    from import_rows r left join known k on k.place = r.place
+    where k.place is not null or r.place in (select place from again) or r.place in (select place from silenced)
+""")  # noqa: S608 - made of constants
+# Erased customers are recognised by salted hashes; most stores have none.
+_ERASED = text(f"""
+    with {_NAMES}, salted as (
+        select n.place, s.salt || ':' || n.kind || ':' || n.value as name
+        from names n join stores s on s.store_id = :store_id
+    ), hashed as (
+        select place, encode(sha256(convert_to(name, 'UTF8')), 'hex') as digest from salted
+    )
+    select place from hashed where digest in (
+        select digest from tombstones where store_id = :store_id
+        union select address from suppressions where store_id = :store_id
+    )
+""")  # noqa: S608 - made of constants
+_LEAVE_OUT = text("delete from import_rows where place = any(:places)")
+_TAKE = text(f"""
+    with {_NAMES}, people as (
+        insert into customers (store_id, customer_id, {", ".join(_PROFILE)}, traits, told_at, created_at)
+        select :store_id, customer_id, {", ".join(_PROFILE)}, traits, told_at, :now from import_rows
+    ), named as (
+        insert into identities (store_id, kind, value, customer_id)
+        select :store_id, kind, value, customer_id from names
+    ), said as (
+        insert into consents (store_id, consent_id, customer_id, channel, topic, granted, source, ip, at, recorded_at)
+        select :store_id, w.consent_id, r.customer_id, w.channel, w.topic, w.granted, w.source, w.ip, w.at, :now
+        from import_words w join import_rows r on r.place = w.place
+    )
+    select count(*) from import_rows
+""")  # noqa: S608 - made of constants
+
+
+class Progress(Value):
+    """How far an import is.
+
+    Attributes:
+        as_of: When rows that do not say themselves were true.
+        line: The last line of the file that is done with.
+        new: Customers who were not known before.
+        known: Rows that said nothing new.
+        told: Rows that went through the door as events.
+        bad: Rows that were left out.
+    """
+
+    as_of: UtcTime
+    line: int = 0
+    new: int = 0
+    known: int = 0
+    told: int = 0
+    bad: int = 0
+
+    @property
+    def rows(self) -> int:
+        """How many rows were read."""
+        return self.new + self.known + self.told + self.bad
+
+
+class Block(NamedTuple):
+    """Rows in the format of COPY, ready to be staged."""
+
+    rows: bytes
+    words: bytes
+    last_line: int
+    bad: int
+
+
+Door = Callable[[Sequence[int]], Awaitable[None]]
+"""Takes the rows of these lines in as events."""
+
+
+class CustomerImport:
+    """The import of one file into one store; only one goes on at a time."""
+
+    def __init__(self, engine: AsyncEngine, store_id: str, fingerprint: str) -> None:
+        self._engine = engine
+        self._store_id = store_id
+        self._fingerprint = fingerprint
+
+    async def begin(self, as_of: datetime, now: datetime) -> Progress:
+        """Begin, or go on where an earlier attempt with the same file was interrupted."""
+        key = {"store_id": self._store_id, "fingerprint": self._fingerprint}
+        fresh = Progress(as_of=as_of)
+        async with self._engine.begin() as connection:
+            unfinished = select(imports).filter_by(**key).where(imports.c.finished_at.is_(None))
+            row = (await connection.execute(unfinished)).one_or_none()
+            if row is not None:
+                return Progress.model_validate(row, from_attributes=True)
+            values = {**fresh.model_dump(), "begun_at": now, "finished_at": None}
+            statement = upsert(imports).values(**key, **values)
+            await connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=values))
+        return fresh
+
+    async def take(self, block: Block, progress: Progress, door: Door, now: datetime) -> Progress:
+        """Take rows in, in one transaction with the word of how far we are."""
+        async with self._engine.begin() as connection:
+            await lone_introducer(connection, self._store_id)
+            await _stage(connection, block)
+            here = {"store_id": self._store_id}
+            found = (await connection.execute(_NOT_NEW, here)).all()
+            known = {row.place for row in found if row.unchanged}
+            others = {row.place for row in found} - known
+            if await connection.scalar(select(tombstones.laid(self._store_id))):
+                erased = set((await connection.execute(_ERASED, here)).scalars())
+                known, others = known - erased, others | erased
+            if known or others:
+                await connection.execute(_LEAVE_OUT, {"places": [*known, *others]})
+            new = await connection.scalar(_TAKE, {**here, "now": now}) or 0
+            if others:
+                # Before the commit: if we die in between, the rows come again, and their events are known by then.
+                await door(sorted(others))
+            done = progress.model_copy(
+                update={
+                    "line": block.last_line, "new": progress.new + new, "known": progress.known + len(known),
+                    "told": progress.told + len(others), "bad": progress.bad + block.bad,
+                }
+            )  # fmt: skip
+            await connection.execute(self._mine().values(done.model_dump(exclude={"as_of"})))
+        return done
+
+    async def finish(self, now: datetime) -> None:
+        """Note that the file is through; the next import of it begins at its first line."""
+        async with self._engine.begin() as connection:
+            await connection.execute(self._mine().values(finished_at=now))
+
+    def _mine(self) -> Update:
+        mine = update(imports).where(imports.c.store_id == self._store_id)
+        return mine.where(imports.c.fingerprint == self._fingerprint)
+
+
+def copy_row(line: int, event: Event, profile: ProfileChanged | None) -> str:
+    """Write a customer as a line of COPY: what an `identify` event would make of them."""
+    told = {} if profile is None else {name: getattr(profile, name) for name in _PROFILE}
+    traits = {} if profile is None else profile.traits
+    said = [*(name for name, value in told.items() if value is not None), *(f"traits.{name}" for name in traits)]
+    stamps = dict.fromkeys(said, event.at.isoformat())
+    return _line(
+        line, new_id(), event.who.user_id, event.who.anonymous_id, event.who.email,
+        *(told.get(name) for name in _PROFILE), json.dumps(traits, ensure_ascii=False), json.dumps(stamps),
+    )  # fmt: skip
+
+
+def copy_word(line: int, event: Event, word: ConsentChanged) -> str:
+    """Write a word of consent as a line of COPY."""
+    consent_id = uuid5(event.id, f"{word.channel}:{word.topic}")
+    source = word.source[:200]
+    return _line(line, consent_id, word.channel, word.topic, word.granted, source, word.ip, word.at.isoformat())
+
+
+def _line(*values: object) -> str:
+    cells = ("\\N" if value is None else str(value).translate(_ESCAPES) for value in values)
+    return "\t".join(cells) + "\n"
+
+
+async def _stage(connection: AsyncConnection, block: Block) -> None:
+    driver = cast("psycopg.AsyncConnection", (await connection.get_raw_connection()).driver_connection)
+    async with driver.cursor() as cursor:
+        await cursor.execute(_STAGE)
+        for table, columns, content in (("import_rows", _ROW, block.rows), ("import_words", _WORD, block.words)):
+            async with cursor.copy(f"copy {table} ({', '.join(columns)}) from stdin") as copy:
+                await copy.write(content)

@@ -1,0 +1,193 @@
+"""Preparing rows: each is read as the `identify` call that it stands for, by the rules of any other event.
+
+The fields are those of `identify` (docs/events.md), flat or under `traits`. What decoding would pass over in silence is
+an error here: somebody looks at the report of an import, and nobody at a request's.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
+
+from adapters.postgres.imports import Block, copy_row, copy_word
+from api.envelope import Arrival, moment, understood
+from cli.importing.reading import Row
+from domain.consent import IDENTIFY
+from domain.decoding import facts
+from domain.decoding.fields import Fields, spelling
+from domain.errors import InvalidEvent
+from domain.events import Event
+from domain.facts import ConsentChanged, ProfileChanged, Topic
+
+_WHO = {"userId": ("userid", "customerid", "id"), "anonymousId": ("anonymousid",)}
+_MOMENT = ("timestamp", "updatedat")
+_EVIDENCE = frozenset({"consent_at", "consent_source", "consent_ip"})
+_EMAIL = ("email", "email_address", "customer_email", "user_email")
+_FORMS: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "email": (_EMAIL, "must be an e-mail address"),
+    "locale": (("locale", "language"), "must be a language, such as de or en-GB"),
+    "timezone": (("timezone", "time_zone"), "must be an IANA name, such as Europe/Berlin"),
+}
+_FLAGS = frozenset(spelling(name) for name in (
+    "marketing_consent", "marketing_opt_in", "newsletter_opt_in", "accepts_marketing", "buyer_accepts_marketing",
+    "email_opt_in", "email_consent", "subscribed", "opt_in", "unsubscribed", "sms_opt_in", "sms_consent",
+    "accepts_sms_marketing", "buyer_accepts_sms_marketing", "push_opt_in", "push_consent", *Topic,
+))  # fmt: skip
+_NO_TRAITS = frozenset(spelling(name) for name in (*chain(*_WHO.values()), *_MOMENT, *_EVIDENCE, "traits"))
+
+
+class BadRow(NamedTuple):
+    """A row that was left out, and why."""
+
+    line: int
+    field: str
+    rule: str
+
+
+class Understood(NamedTuple):
+    """What a row says: the event that it stands for, and the facts of it.
+
+    Attributes:
+        proven: Whether the words of consent to e-mail come with their evidence.
+    """
+
+    line: int
+    event: Event
+    profile: ProfileChanged | None
+    words: tuple[ConsentChanged, ...]
+    proven: bool
+
+
+def block_of(rows: Sequence[Row], header: Sequence[str] | None, arrival: Arrival) -> tuple[Block, list[BadRow]]:
+    """Write rows as COPY takes them; a bad one costs only itself."""
+    good, bad = understood_rows(rows, header, arrival)
+    people = "".join(copy_row(row.line, row.event, row.profile) for row in good)
+    words = "".join(copy_word(row.line, row.event, word) for row in good for word in row.words)
+    return Block(people.encode(), words.encode(), rows[-1].line, len(bad)), bad
+
+
+def understood_rows(
+    rows: Sequence[Row], header: Sequence[str] | None, arrival: Arrival
+) -> tuple[list[Understood], list[BadRow]]:
+    """Read rows; return the good ones and why the others are not."""
+    good: list[Understood] = []
+    bad: list[BadRow] = []
+    for row in rows:
+        try:
+            good.append(_understood(row.line, _record(row, header), arrival))
+        except InvalidEvent as problem:
+            bad.append(BadRow(row.line, problem.field, problem.message))
+    return good, bad
+
+
+def events_of(row: Understood, arrival: Arrival) -> list[Event]:
+    """Return the events that say the same as a row, for the door; repeated, they are the same events."""
+    traits: dict[str, Any] = {}
+    if row.profile is not None:
+        told = row.profile.model_dump(exclude={"kind", "at", "traits"}, exclude_none=True)
+        traits = {**row.profile.traits, **told}
+    topics: dict[str, bool] = {}
+    for word in row.words:
+        if word.channel != "email":
+            traits[f"{word.channel}_opt_in"] = word.granted
+        elif row.proven:
+            topics[word.topic] = word.granted
+        else:
+            traits[word.topic] = word.granted
+    who = row.event.who
+    call = {"userId": who.user_id, "anonymousId": who.anonymous_id, "timestamp": row.event.at.isoformat()}
+    calls: list[dict[str, Any]] = [{**call, "type": "identify", "traits": traits}]
+    if topics:
+        word = next(word for word in row.words if word.channel == "email")
+        calls.append(
+            {
+                **call, "type": "track", "event": "Email Preferences Saved", "timestamp": word.at.isoformat(),
+                "properties": {"topics": topics, "source": word.source, "email": who.email},
+                "context": {"ip": word.ip},
+            }
+        )  # fmt: skip
+    return [understood({**call, "messageId": _message_id(call)}, arrival) for call in calls]
+
+
+def _understood(line: int, record: dict[str, Any], arrival: Arrival) -> Understood:
+    call = _call(record)
+    event = understood(call, arrival)
+    told = facts(event)
+    profile = next((fact for fact in told if isinstance(fact, ProfileChanged)), None)
+    words = tuple(fact for fact in told if isinstance(fact, ConsentChanged))
+    _check(Fields(call["traits"]), event, profile)
+    evidence = _evidence(Fields(record), arrival) if record.keys() & _EVIDENCE else {}
+    if evidence and not any(word.channel == "email" for word in words):
+        raise InvalidEvent("consent_at", "is evidence of nothing: the row tells no consent")
+    if evidence:
+        words = tuple(word.model_copy(update=evidence if word.channel == "email" else {}) for word in words)
+    return Understood(line, event, profile, words, bool(evidence))
+
+
+def _record(row: Row, header: Sequence[str] | None) -> dict[str, Any]:
+    """Return what a row says under the spelling that our fields have."""
+    content = row.content
+    if not isinstance(content, str):
+        if header is None or len(content) != len(header):
+            raise InvalidEvent("row", f"has {len(content)} cells, and the header {len(header or ())}")
+        return {name: cell for name, cell in zip(header, content, strict=True) if name and cell.strip()}
+    try:
+        record = json.loads(content)
+    except (ValueError, RecursionError) as problem:
+        raise InvalidEvent("row", "is not valid JSON") from problem
+    if not isinstance(record, dict):
+        raise InvalidEvent("row", "must be a JSON object")
+    return {name: value for name, value in record.items() if value is not None}
+
+
+def _call(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the `identify` call that a row stands for; the traits may stand flat beside the ids."""
+    by_spelling = {spelling(name): value for name, value in record.items()}
+    nested = record.get("traits")
+    flat = {name: value for name, value in record.items() if spelling(name) not in _NO_TRAITS}
+    traits = {**flat, **nested} if isinstance(nested, dict) else flat
+    call: dict[str, Any] = {"type": "identify", "traits": traits}
+    for name, columns in _WHO.items():
+        if (found := next((by_spelling[c] for c in columns if c in by_spelling), None)) is not None:
+            call[name] = found.strip() if isinstance(found, str) else found
+    if (told := next((by_spelling[c] for c in _MOMENT if c in by_spelling), None)) is not None:
+        call["timestamp"] = told
+    if (address := Fields(traits).text(*_EMAIL)) is not None:
+        traits["email"] = address  # as an identity it has one name only
+    return call
+
+
+def _check(traits: Fields, event: Event, profile: ProfileChanged | None) -> None:
+    """Refuse what was said and not understood.
+
+    Raises:
+        InvalidEvent: Names the field and the rule.
+    """
+    for field, (names, rule) in _FORMS.items():
+        if traits.text(*names) is not None and getattr(profile, field, None) is None:
+            raise InvalidEvent(field, rule)
+    if traits.text("email") is not None and event.who.email is None:
+        raise InvalidEvent("email", _FORMS["email"][1])
+    for flag in traits.named(_FLAGS):
+        if traits.text(flag) is not None and traits.flag(flag) is None:
+            raise InvalidEvent(flag, "must be yes or no")
+
+
+def _evidence(fields: Fields, arrival: Arrival) -> dict[str, Any]:
+    """Read when and how consent was given (GDPR art. 7 (1))."""
+    at = moment("consent_at", fields.text("consent_at"))
+    if at is None:
+        raise InvalidEvent("consent_at", "is missing: evidence of consent needs its time")
+    source = fields.text("consent_source", limit=100) or "import"
+    if source.lower() == IDENTIFY:
+        raise InvalidEvent("consent_source", f"must not be {IDENTIFY!r}: that has no evidence")
+    ip = fields.ip("consent_ip")
+    if ip is None and fields.text("consent_ip") is not None:
+        raise InvalidEvent("consent_ip", "must be an IP address")
+    return {"at": min(at, arrival.received_at), "source": source, "ip": ip}
+
+
+def _message_id(call: Mapping[str, Any]) -> str:
+    said = json.dumps(call, sort_keys=True, ensure_ascii=False)
+    return f"import:{hashlib.sha256(said.encode()).hexdigest()[:40]}"
