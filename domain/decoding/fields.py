@@ -3,7 +3,7 @@
 import ipaddress
 import math
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -15,6 +15,7 @@ from domain.vocabulary import folded
 
 LONGEST_ID = 200
 _LONGEST_URL = 2_000
+_LONGEST_TEXT = 500
 _MOST = 10**15
 _MOST_REST = 100
 
@@ -28,11 +29,18 @@ _FLAGS = {
 # Names repeat, those that we ask for and those that a shop uses; long ones are nobody's habit.
 _LONGEST_HABIT = 64
 _remembered = lru_cache(maxsize=8_192)(folded)
+_plain_text = re.compile(r"[!-~]+(?: [!-~]+)*").fullmatch
 
 
 def spelling(name: str) -> str:
     """Return the one spelling of a field's name (`vocabulary.folded`)."""
     return _remembered(name) if len(name) <= _LONGEST_HABIT else folded(name)
+
+
+@lru_cache(maxsize=1_024)
+def _spellings(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the spellings of names that we ask for; there are as many such tuples as questions in the decoders."""
+    return tuple(spelling(name) for name in names)
 
 
 class Fields:
@@ -54,10 +62,17 @@ class Fields:
 
     def under(self, *names: str) -> "Fields":
         """Return the fields of a nested object, or none at all."""
-        return next((Fields(value) for value in self._said(names) if isinstance(value, dict)), Fields())
+        for value in self._said(names):
+            if isinstance(value, dict):
+                return Fields(value)
+        return _NOTHING
 
     def over(self, other: "Fields") -> "Fields":
         """Return these fields laid over others."""
+        if not other._values:
+            return self
+        if not self._values:
+            return other
         return self._with({**other._values, **self._values}, {**other._names, **self._names})
 
     def opened(self, *names: str) -> "Fields":
@@ -77,9 +92,11 @@ class Fields:
         """Return the plain values under all other names, as they were spelt."""
         rest: dict[str, str | int | float | bool] = {}
         for folded_name, value in self._values.items():
-            name = self._with({"name": self._names[folded_name]}, {}).text("name", limit=100)
-            plain = self._with({"value": value}, {}).text("value") if isinstance(value, str) else _plain(value)
-            if name and plain is not None and folded_name not in known and len(rest) < _MOST_REST:
+            if folded_name in known or len(rest) >= _MOST_REST:
+                continue
+            name = _on_one_line(self._names[folded_name], 100)
+            plain = (_on_one_line(value, _LONGEST_TEXT) or None) if isinstance(value, str) else _plain(value)
+            if name and plain is not None:
                 rest[name] = plain
         return rest
 
@@ -91,11 +108,11 @@ class Fields:
                 return [Fields(row if isinstance(row, dict) else {"id": row}) for row in rows]
         return None
 
-    def text(self, *names: str, limit: int = 500) -> str | None:
+    def text(self, *names: str, limit: int = _LONGEST_TEXT) -> str | None:
         """Read a text on one line, cut at a sensible length."""
         for value in self._said(names):
             text = _written(value)
-            if text is not None and (clean := " ".join(_UNPRINTABLE.sub(" ", text[: 2 * limit]).split())[:limit]):
+            if text is not None and (clean := _on_one_line(text, limit)):
                 return clean
         return None
 
@@ -126,7 +143,7 @@ class Fields:
 
     def flags(self, *names: str) -> list[bool]:
         """Read every yes or no that was said under these names."""
-        said = (v if isinstance(v, bool) else _FLAGS.get(folded(_written(v) or "")) for v in self._said(names))
+        said = [v if isinstance(v, bool) else _FLAGS.get(spelling(_written(v) or "")) for v in self._said(names)]
         return [flag for flag in said if flag is not None]
 
     def number(self, *names: str) -> float | None:
@@ -142,7 +159,7 @@ class Fields:
         for name in names:
             minor = self.number(f"{name}_minor")
             if minor is None:
-                decimal = next(self._said((name,)), None)
+                decimal = next(iter(self._said((name,))), None)
                 if isinstance(decimal, dict):
                     return Fields(decimal).money(currency, "amount", "value")
                 minor = to_minor(decimal, currency)
@@ -174,8 +191,9 @@ class Fields:
 
     def ip(self, *names: str) -> str | None:
         """Read an IP address."""
+        text = self.identifier(*names)
         try:
-            return str(ipaddress.ip_address(self.identifier(*names) or ""))
+            return None if text is None else str(ipaddress.ip_address(text))
         except ValueError:
             return None
 
@@ -185,13 +203,25 @@ class Fields:
         fields._values, fields._names = values, names
         return fields
 
-    def _said(self, names: tuple[str, ...]) -> Iterator[Any]:
-        for name in names:
-            value = self._values.get(spelling(name))
+    def _said(self, names: tuple[str, ...]) -> list[Any]:
+        said = []
+        for name in _spellings(names):
+            value = self._values.get(name)
             if isinstance(value, list):
                 value = value[0] if value else None
             if value is not None:
-                yield value
+                said.append(value)
+        return said
+
+
+_NOTHING = Fields()
+
+
+def _on_one_line(text: str, limit: int) -> str:
+    """Replace what cannot be printed by spaces, and several spaces by one; most texts need neither."""
+    if len(text) <= limit and _plain_text(text):
+        return text
+    return " ".join(_UNPRINTABLE.sub(" ", text[: 2 * limit]).split())[:limit]
 
 
 def _written(value: object) -> str | None:
