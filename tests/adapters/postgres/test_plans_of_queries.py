@@ -1,0 +1,254 @@
+"""Every query of a hot path finds its rows by an index: no table that grows is read from end to end.
+
+The statements are not listed here: a life is lived on large tables, and each statement is explained on the connection,
+in the transaction and with the values with which it is executed.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from sqlalchemy import event as happens
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from adapters.postgres import links, queue
+from adapters.postgres.engine import create_engine
+from adapters.postgres.imports import CustomerImport
+from adapters.postgres.ingest import EventStore
+from adapters.postgres.ledger import PostgresLedger
+from adapters.postgres.reports import journeys_of
+from adapters.postgres.stores import KeyStore
+from adapters.postgres.waitlist import PostgresWaitlist
+from adapters.settings import Settings
+from api.envelope import Arrival
+from cli.importing.preparing import block_of
+from cli.importing.reading import Row
+from domain.commands import Command
+from domain.delivery import CartQuiet, Delivery, InStock, OrderStands, PriceLow, Result, Rule, Slot, Undecided
+from domain.events import Who
+from domain.plans import Step
+from tests.adapters.postgres.conftest import START, Telling
+from tests.conftest import Shop
+from worker.router import Router
+
+NOW = START + timedelta(minutes=5)
+HOUR = timedelta(hours=1)
+SMALL = {"stores", "keys", "plans", "pauses", "sending_rules", "provider_secrets", "imports", "tombstones", "data_keys"}
+"""Tables that grow with stores, plans and imports, not with customers and events."""
+OURS = {"import_rows", "import_words"}
+"""Staging tables: all of their rows are wanted."""
+
+# Customers enough that no planner would rather read them all.
+_FILL = """
+    create temp table n as select n, md5('c' || n)::uuid as c, 'p' || n % 100 as p, 'c' || n || '@x.test' as address
+        from generate_series(1, 4000) n;
+    insert into customers (store_id, customer_id, email, created_at) select 'mugs', c, address, '2026-01-01' from n;
+    insert into identities (store_id, kind, value, customer_id) select 'mugs', 'user', 'u' || n, c from n;
+    insert into identities (store_id, kind, value, customer_id) select 'mugs', 'email', address, c from n;
+    insert into events (store_id, id, message_id, type, name, user_id, anonymous_id, email, payload, at, received_at,
+                        shard, state, error)
+        select 'mugs', md5('e' || n)::uuid, 'm' || n, 'track', 'Product Viewed', 'u' || n, 'a' || n, address, '{}',
+               '2026-01-01', '2026-01-01', n % 64, case when n % 40 = 0 then 'parked' else 'routed' end, 'why' from n;
+    insert into carts (store_id, customer_id, cart, total_minor) select 'mugs', c, '{}', 0 from n;
+    insert into orders (store_id, order_id, customer_id, status, placed_at, lines, updated_at)
+        select 'mugs', 'o' || n, c, 'placed', '2026-01-01', '[{"product_id": "cup", "quantity": 1}]', '2026-01-01'
+        from n;
+    insert into products (store_id, product_id, name, category, price_minor, currency, stock, sold, told_at)
+        select 'mugs', 'p' || n, 'Cup', 'k' || n % 50, 500, 'EUR', 5, n, jsonb_build_object(
+            'stock', '2026-01-01T00:00:00+00:00', 'price_minor', '2026-01-01T00:00:00+00:00') from n;
+    insert into views (store_id, view_id, customer_id, product_id, at)
+        select 'mugs', md5('v' || n)::uuid, c, p, '2026-01-01' from n;
+    insert into watchlist (store_id, customer_id, product_id, price_when_watched_minor, currency, notify_on_price_drop,
+                           notify_on_restock, changed_at, active)
+        select 'mugs', c, p, 900, 'EUR', true, true, '2026-01-01', true from n;
+    insert into waitlist (store_id, product_id, customer_id, asked_at, told_at)
+        select 'mugs', p, c, '2026-01-01', '2026-01-02' from n;
+    insert into consents (store_id, consent_id, customer_id, channel, topic, granted, source, at, recorded_at)
+        select 'mugs', md5('w' || n)::uuid, c, 'email', 'marketing_emails', true, 'form', '2026-01-01', '2026-01-01'
+        from n;
+    insert into suppressions (store_id, channel, address, reason, at)
+        select 'mugs', 'email', 's' || n || '@x.test', 'bounced', '2026-01-01' from n;
+    insert into runs (store_id, run_id, workflow_id, journey, customer_id, product_id, plan_version, since, begun_at,
+                      expires_at)
+        select 'mugs', md5('r' || n)::uuid, 'w' || n, 'back-in-stock', c, p, 0, '2026-01-01', '2026-01-01', '2027-01-01'
+        from n;
+    insert into messages (store_id, message_id, run_id, customer_id, journey, step, template, transactional, state,
+                          address, claimed_at, sending_at)
+        select 'mugs', md5('s' || n)::uuid, md5('r' || n)::uuid, c, 'back-in-stock', 'alert', 't', false, 'sent',
+               address, '2026-01-01', '2026-01-01' from n;
+    insert into decisions (store_id, decision_id, run_id, step, due, decided_at, result, because, inputs)
+        select 'mugs', md5('d' || n)::uuid, md5('r' || n)::uuid, 'alert', '2026-01-01', '2026-01-01', 'sent', '', '{}'
+        from n;
+    insert into happenings (store_id, event_id, customer_id, name, at)
+        select 'mugs', md5('e' || n)::uuid, c, 'Service Completed', '2026-01-01' from n;
+    insert into discount_codes (store_id, code, pool, place, added_at)
+        select 'mugs', 'code' || n, 'spring', n, '2026-01-01' from n;
+    analyze
+"""
+
+
+class Plans:
+    """The plans of all statements that were executed, by statement."""
+
+    def __init__(self) -> None:
+        self.by_statement: dict[str, list[Any]] = {}
+
+    def full_reads(self) -> dict[str, set[str]]:
+        """The statements that read a large table from end to end, and which."""
+        found = {
+            statement: {t for plan in plans for t in _read_whole(plan)}
+            for statement, plans in self.by_statement.items()
+        }
+        return {" ".join(s.split()): tables - SMALL - OURS for s, tables in found.items() if tables - SMALL - OURS}
+
+
+def _read_whole(node: dict[str, Any]) -> Iterator[str]:
+    if node["Node Type"] == "Seq Scan":
+        yield node["Relation Name"]
+    for inner in node.get("Plans", ()):
+        yield from _read_whole(inner)
+
+
+def explaining(plans: Plans) -> type[psycopg.AsyncCursor[Any]]:
+    """A cursor that has each statement explained before it is executed."""
+
+    class Explaining(psycopg.AsyncCursor[Any]):
+        async def execute(self, query: Any, params: Any = None, **how: Any) -> Any:
+            words = query.split(None, 1)[0].lower() if isinstance(query, str) else ""
+            if words in {"select", "insert", "update", "delete", "with"}:
+                async with psycopg.AsyncCursor(self.connection) as aside:
+                    await aside.execute(f"explain (format json) {query}", params)
+                    (row,) = await aside.fetchall()
+                plans.by_statement.setdefault(query, []).append(row[0][0]["Plan"])
+            return await super().execute(query, params, **how)
+
+    return Explaining
+
+
+class Nobody:
+    """Carries nothing out."""
+
+    async def execute(self, store_id: str, command: Command) -> bool:
+        return True
+
+
+@pytest.fixture
+def plans() -> Plans:
+    return Plans()
+
+
+@pytest.fixture
+async def watched(settings: Settings, plans: Plans) -> AsyncIterator[AsyncEngine]:
+    """A pool whose connections explain what they execute."""
+    engine = create_engine(settings.sqlalchemy_url)
+
+    @happens.listens_for(engine.sync_engine, "connect")
+    def explain(connection: Any, _: object) -> None:
+        connection.driver_connection.cursor_factory = explaining(plans)
+
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+async def filled(settings: Settings, store: Shop) -> None:
+    """Large tables."""
+    async with await psycopg.AsyncConnection.connect(settings.psycopg_url, autocommit=True) as connection:
+        await connection.execute(_FILL)
+
+
+async def test_no_statement_of_a_hot_path_reads_a_large_table_from_end_to_end(
+    filled: None, watched: AsyncEngine, store: Shop, plans: Plans
+) -> None:
+    """Ingest, router, gate, waves, links, keys, the admin's view of a customer and imports."""
+    mugs = Telling(watched)
+    await KeyStore(watched, lambda: NOW).verify(store.write_key)
+    await a_life(mugs)
+    await messages_are_claimed(mugs)
+    await a_wave(mugs)
+    await links.message(watched, UUID(int=1))
+    await links.topics(watched, mugs.store_id, await mugs.customer("u7"))
+    await journeys_of(watched, mugs.store_id, "u7")
+    await an_import(mugs)
+
+    assert len(plans.by_statement) > 80
+    assert plans.full_reads() == {}
+
+
+async def a_life(mugs: Telling) -> None:
+    """What customers do, as events through the door and the router; two of them turn out to be one."""
+    cup = {"product_id": "p7", "price": 5, "currency": "EUR", "name": "Cup"}
+    ada, browser = Who(user_id="u7"), Who(anonymous_id="b-1")
+    told = [
+        mugs.event(None, START, ada, "identify", email="c7@x.test", firstName="Ada", marketing_consent=True),
+        *(mugs.event("Product Viewed", START, browser, **cup) for _ in range(3)),
+        mugs.event("Product Viewed", START, Who(user_id="u7", anonymous_id="b-1"), **cup),
+        mugs.event("Product Added", START, ada, **cup),
+        mugs.event("Back In Stock Requested", START, ada, **cup),
+        mugs.event("Product Added to Wishlist", START, ada, **cup),
+        mugs.event("Product Updated", START, Who(), product_id="p7", stock=3, price=4, currency="EUR"),
+        mugs.event("Order Completed", START, Who(user_id="u8"), order_id="o-new", products=[cup], coupon="code1"),
+        mugs.event("Order Refunded", START, Who(user_id="u8"), order_id="o-new"),
+        mugs.event("Newsletter Subscribed", START, Who(user_id="u9"), email="c9@x.test"),
+        mugs.event("Newsletter Unsubscribed", START, Who(user_id="u9")),
+        mugs.event("Email Link Clicked", START, Who(customer_id=await mugs.customer("u7")), message_id=str(uuid4())),
+        mugs.event(None, START, Who(user_id="u10"), "alias", previousId="u11", userId="u10"),
+    ]
+    door = EventStore(mugs.engine)
+    await door.accept(told)
+    await Router(mugs.engine, Nobody(), lambda: NOW, retries=()).route_everything()
+    assert {one.error for one in await queue.parked(mugs.engine, mugs.store_id)} == {"why"}
+
+
+async def messages_are_claimed(mugs: Telling) -> None:
+    """Every condition that the gate knows, for messages that are sent, put off and given up."""
+    ledger, customer = PostgresLedger(mugs.engine), await mugs.customer("u7")
+    conditions = [
+        CartQuiet(quiet=timedelta(minutes=1)), InStock(product_id="p7"), OrderStands(order_id="o7"),
+        Undecided(product_id="p7", quiet=HOUR, since=START), PriceLow(product_id="p7", percent=10),
+    ]  # fmt: skip
+    for number, condition in enumerate(conditions):
+        step = Step(name=f"reminder-{number}", template="cart-reminder", discount_pool="spring")
+        slot = Slot(
+            store_id=mugs.store_id, customer_id=customer, run_id=UUID(int=number), journey="cart-recovery", step=step,
+            gap=HOUR, due=NOW, waited_from=NOW, requires=(condition,), product_id="p7", last=True,
+        )  # fmt: skip
+        claim = await ledger.claim(slot, NOW)
+        if claim.material is not None:
+            message_id = claim.material.message_id
+            await ledger.sending(slot, message_id, ["https://mugs.test/"], NOW)
+            await ledger.record(slot, message_id, Delivery(result=Result.SENT, rule=Rule.PROVIDER, because=""), NOW)
+        await ledger.abandon(slot, NOW)
+
+
+async def a_wave(mugs: Telling) -> None:
+    waves = PostgresWaitlist(mugs.engine)
+    wave = await waves.next_wave(mugs.store_id, "p7", 1.0, NOW)
+    assert wave.workflow_ids
+    await waves.wave_told(mugs.store_id, "p7", wave.workflow_ids, NOW)
+
+
+async def an_import(mugs: Telling) -> None:
+    """New customers, known ones, and one whose address is silenced."""
+    importing = CustomerImport(mugs.engine, mugs.store_id, "file")
+    rows = [Row(n, [f"new-{n}" if n % 2 else f"u{n}", f"c{n}@x.test", "yes"]) for n in range(2_000)]
+    header = ["id", "email", "marketing_consent"]
+    block, _ = block_of(rows, header, Arrival(store_id=mugs.store_id, received_at=NOW))
+
+    async def door(_: object) -> None:
+        """They are explained above."""
+
+    await importing.take(block, await importing.begin(NOW, NOW), door, NOW)
+    await importing.finish(NOW)
+
+
+async def test_a_statement_that_reads_everything_would_be_found(watched: AsyncEngine, plans: Plans) -> None:
+    """The check itself can fail."""
+    async with watched.connect() as connection:
+        await connection.execute(text("select count(*) from views where duration_s = 5"))
+
+    assert list(plans.full_reads().values()) == [{"views"}]
