@@ -23,6 +23,7 @@ from adapters.postgres import plans
 from adapters.postgres.engine import create_engine
 from adapters.postgres.migrations import upgrade
 from adapters.postgres.tables import events, runs
+from adapters.postgres.tenancy import across_stores, as_store
 from adapters.settings import Settings
 from adapters.temporal.plugin import journeys_plugin
 from bench.environment import Processes
@@ -98,13 +99,13 @@ class House:
 
     async def waiting_events(self) -> int:
         """Count the events that are not done with."""
-        async with self.engine.connect() as connection:
+        async with across_stores(self.engine) as connection:
             return await connection.scalar(select(func.count()).select_from(events).where(_OPEN)) or 0
 
     async def runs_under_way(self) -> int:
         """Count the runs that Postgres calls open."""
         under_way = select(func.count()).select_from(runs).where(runs.c.store_id == STORE, runs.c.ended_at.is_(None))
-        async with self.engine.connect() as connection:
+        async with as_store(self.engine, STORE) as connection:
             return await connection.scalar(under_way) or 0
 
     async def running_workflows(self) -> int:

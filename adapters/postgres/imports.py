@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from adapters.postgres import tombstones
 from adapters.postgres.identities import lone_introducer, new_id
 from adapters.postgres.tables import imports
+from adapters.postgres.tenancy import as_store
 from domain.events import Event
 from domain.facts import ConsentChanged, ProfileChanged
 from domain.values import UtcTime, Value
@@ -157,7 +158,7 @@ class CustomerImport:
         """Begin, or go on where an earlier attempt with the same file was interrupted."""
         key = {"store_id": self._store_id, "fingerprint": self._fingerprint}
         fresh = Progress(as_of=as_of)
-        async with self._engine.begin() as connection:
+        async with as_store(self._engine, self._store_id) as connection:
             unfinished = select(imports).filter_by(**key).where(imports.c.finished_at.is_(None))
             row = (await connection.execute(unfinished)).one_or_none()
             if row is not None:
@@ -169,7 +170,7 @@ class CustomerImport:
 
     async def take(self, block: Block, progress: Progress, door: Door, now: datetime) -> Progress:
         """Take rows in, in one transaction with the word of how far we are."""
-        async with self._engine.begin() as connection:
+        async with as_store(self._engine, self._store_id) as connection:
             await lone_introducer(connection, self._store_id)
             await _stage(connection, block)
             here = {"store_id": self._store_id}
@@ -196,7 +197,7 @@ class CustomerImport:
 
     async def finish(self, now: datetime) -> None:
         """Note that the file is through; the next import of it begins at its first line."""
-        async with self._engine.begin() as connection:
+        async with as_store(self._engine, self._store_id) as connection:
             await connection.execute(self._mine().values(finished_at=now))
 
     def _mine(self) -> Update:

@@ -16,12 +16,14 @@ from adapters.postgres.imports import CustomerImport, Progress
 from adapters.postgres.tables import consents, customers, events, imports, stores
 from adapters.postgres.tables import identities as identity_rows
 from adapters.postgres.tables import suppressions as silenced
+from adapters.postgres.tenancy import as_store
 from api.envelope import Arrival
 from cli.importing.preparing import BadRow, block_of, events_of, understood_rows
 from cli.importing.reading import CustomerFile
 from cli.main import app
 from domain.errors import InvalidInput
 from domain.events import Event, Who
+from testing.inspection import as_owner
 from tests.adapters.postgres.conftest import START, Telling
 from tests.conftest import Shop
 
@@ -81,7 +83,7 @@ def importer(mugs: Telling) -> Importer:
 @pytest.fixture
 async def pots(engine: AsyncEngine, mugs: Telling) -> Telling:
     """Another store, which is told the same by events."""
-    async with engine.begin() as connection:
+    async with as_owner(engine) as connection:
         row = (await connection.execute(select(stores).where(stores.c.store_id == mugs.store_id))).one()
         await connection.execute(insert(stores).values({**row._asdict(), "store_id": "pots", "name": "Pots"}))
     return Telling(engine, "pots")
@@ -184,7 +186,7 @@ async def test_whoever_is_known_or_stands_there_twice_goes_through_the_door(
 
 async def test_the_erased_stay_erased(importer: Importer, mugs: Telling, tmp_path: Path) -> None:
     """The file may be older than the erasure."""
-    async with mugs.engine.begin() as connection:
+    async with as_store(mugs.engine, mugs.store_id) as connection:
         await tombstones.lay(connection, mugs.store_id, [("email", "ada@example.com")], NOW)
     await importer(
         written(tmp_path / "customers.csv", "u-1,ada@example.com,Ada,,,,,,,", "u-2,grace@example.com,,,,,,,,")
@@ -317,6 +319,6 @@ async def test_the_command_imports_and_reports(
     assert out == "7 rows: 5 new customers, 0 known already, 1 told as events, 1 bad\n"
     assert "line 8: email: must be an e-mail address" in err
     assert (tmp_path / "bad.csv").read_text(encoding="utf-8").splitlines()[1] == "8,email,must be an e-mail address"
-    async with engine.connect() as connection:
+    async with as_owner(engine) as connection:
         stored = (await connection.execute(select(events.c.type, events.c.user_id))).all()
     assert [tuple(row) for row in stored] == [("identify", "u-1")]

@@ -22,6 +22,7 @@ from adapters.postgres.ingest import EventStore
 from adapters.postgres.ledger import PostgresLedger
 from adapters.postgres.reports import journeys_of
 from adapters.postgres.stores import KeyStore
+from adapters.postgres.tenancy import as_store
 from adapters.postgres.waitlist import PostgresWaitlist
 from adapters.settings import Settings
 from api.envelope import Arrival
@@ -248,7 +249,7 @@ async def an_import(mugs: Telling) -> None:
 
 async def test_a_statement_that_reads_everything_would_be_found(watched: AsyncEngine, plans: Plans) -> None:
     """The check itself can fail."""
-    async with watched.connect() as connection:
+    async with as_store(watched, "mugs") as connection:
         await connection.execute(text("select count(*) from views where duration_s = 5"))
 
     assert list(plans.full_reads().values()) == [{"views"}]

@@ -1,13 +1,15 @@
 """Imports of customers.
 
-Revision: 0011, after 0003.
+Revision: 0011, after 0004.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
+from adapters.postgres.migrations.isolation import isolate
+
 revision = "0011"
-down_revision = "0003"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 
@@ -23,6 +25,7 @@ def upgrade() -> None:
         sa.Column("finished_at", sa.DateTime(timezone=True)),
         sa.PrimaryKeyConstraint("store_id", "fingerprint", name="pk_imports"),
     )
+    isolate("imports")
 
 
 def downgrade() -> None:
