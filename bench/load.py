@@ -11,6 +11,7 @@ import resource
 import sys
 from array import array
 from collections import Counter
+from typing import cast
 
 import uvloop
 
@@ -95,8 +96,7 @@ class _Connection(asyncio.Protocol):
         self.closed = self._loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what TCP gives
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._since and self._loop.time() < self._shared.ends:

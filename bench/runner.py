@@ -103,7 +103,7 @@ def measured(one: Part, size: Size, console: Console) -> dict[str, Any]:
         run.say(f"skipped: {reason}")
     except Exception as problem:  # noqa: BLE001 - one part that fails must not cost the figures of the others
         record["failed"] = f"{type(problem).__name__}: {problem}"
-        console.print_exception()
+        console.print_exception(max_frames=4)
     record["seconds"] = round(time.monotonic() - began, 1)
     record["environment"]["load_at_end"] = load()
     record["results"] = [result.as_row() for result in run.results]

@@ -50,6 +50,11 @@ def database() -> Iterator[str]:
         yield server.url
 
 
+def free_port() -> int:
+    """Find a port for a program of ours."""
+    return ports.free()
+
+
 @contextlib.contextmanager
 def program(directory: Path, name: str, *argv: object, port: int) -> Iterator[Child]:
     """Run a module of ours beside, until the end of the block; it is ready when it answers on its port."""

@@ -236,3 +236,4 @@ async def _stage(connection: AsyncConnection, block: Block) -> None:
         for table, columns, content in (("import_rows", _ROW, block.rows), ("import_words", _WORD, block.words)):
             async with cursor.copy(f"copy {table} ({', '.join(columns)}) from stdin") as copy:
                 await copy.write(content)
+        await cursor.execute("analyze import_rows, import_words")  # nobody else will, and joins hang on it

@@ -153,6 +153,8 @@ customers = Table(
     PrimaryKeyConstraint("store_id", "customer_id"),
 )
 Index("ix_customers_email", customers.c.store_id, customers.c.email)
+_merged = text("merged_into is not null")
+Index("ix_customers_merged", customers.c.store_id, customers.c.merged_into, postgresql_where=_merged)
 
 identities = Table(
     "identities",
@@ -216,6 +218,10 @@ products = Table(
     PrimaryKeyConstraint("store_id", "product_id"),
 )
 Index("ix_products_best_sellers", products.c.store_id, products.c.category, products.c.sold.desc())
+Index(
+    "ix_products_popular", products.c.store_id, products.c.sold.desc(), products.c.product_id,
+    postgresql_where=text("name is not null and withdrawn is false"),
+)  # fmt: skip
 
 views = Table(
     "views",
@@ -250,6 +256,7 @@ waitlist = Table(
     PrimaryKeyConstraint("store_id", "product_id", "customer_id"),
 )
 Index("ix_waitlist_queue", waitlist.c.store_id, waitlist.c.product_id, waitlist.c.asked_at)
+Index("ix_waitlist_customer", waitlist.c.store_id, waitlist.c.customer_id)
 
 watchlist = Table(
     "watchlist",
@@ -413,6 +420,7 @@ runs = Table(
 Index("ix_runs_under_way", runs.c.store_id, runs.c.journey, runs.c.run_id, postgresql_where=text("ended_at is null"))
 Index("ix_runs_age", runs.c.ended_at, postgresql_using="brin")
 Index("ix_runs_customer", runs.c.store_id, runs.c.customer_id, runs.c.journey)
+Index("ix_runs_workflow", runs.c.store_id, runs.c.workflow_id, postgresql_where=text("ended_at is null"))
 Index("ix_runs_product", runs.c.store_id, runs.c.product_id, postgresql_where=text("ended_at is null"))
 
 messages = Table(

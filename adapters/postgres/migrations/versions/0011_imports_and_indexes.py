@@ -1,4 +1,4 @@
-"""Imports of customers.
+"""Imports of customers, and indexes for statements that had none.
 
 Revision: 0011, after 0004.
 """
@@ -26,7 +26,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("store_id", "fingerprint", name="pk_imports"),
     )
     isolate("imports")
+    merged, open_ = sa.text("merged_into is not null"), sa.text("ended_at is null")
+    op.create_index("ix_customers_merged", "customers", ["store_id", "merged_into"], postgresql_where=merged)
+    op.create_index("ix_runs_workflow", "runs", ["store_id", "workflow_id"], postgresql_where=open_)
+    op.create_index("ix_waitlist_customer", "waitlist", ["store_id", "customer_id"])
+    popular = ["store_id", sa.text("sold desc"), "product_id"]
+    op.create_index(
+        "ix_products_popular", "products", popular, postgresql_where=sa.text("name is not null and withdrawn is false")
+    )
 
 
 def downgrade() -> None:
+    op.drop_index("ix_products_popular", "products")
+    op.drop_index("ix_waitlist_customer", "waitlist")
+    op.drop_index("ix_runs_workflow", "runs")
+    op.drop_index("ix_customers_merged", "customers")
     op.drop_table("imports")
