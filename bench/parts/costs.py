@@ -33,6 +33,8 @@ async def _before_the_first(shop: TimeSkippingShop) -> int:
     for _ in range(_CHANGES):
         await shop.happened(CartChanged)
         await shop.skip(minutes=2)
+    spent = 0
     while not await shop.sent("cart-recovery"):
+        spent = actions(await shop.history("cart-recovery"))
         await shop.skip(minutes=5)
-    return actions(await shop.history("cart-recovery"))
+    return spent
