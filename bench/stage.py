@@ -19,7 +19,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
 
-from adapters.postgres import plans
+from adapters.postgres import plans, stores
 from adapters.postgres.engine import create_engine
 from adapters.postgres.migrations import upgrade
 from adapters.postgres.tables import events, runs
@@ -31,9 +31,11 @@ from cli.stack import ports
 from cli.stack.local import Options, Stack
 from cli.stack.postgres import LocalPostgres, temporary_dir
 from cli.stack.processes import Child, Program
+from domain.limits import Limit
 from domain.plans import PLANS, validated
 
 STORE = "demo"
+_NO_LIMIT = Limit(per_second=1_000_000, burst=10_000_000)
 _OPEN = events.c.state.in_(["pending", "applied"])
 
 
@@ -146,6 +148,7 @@ async def house(*, without: Sequence[str] = ()) -> AsyncIterator[House]:
             for part in without:
                 stack.stop(part)
             engine = create_engine(Settings(database_url=stack.info.database_url).sqlalchemy_url)
+            await stores.set_limit(engine, STORE, _NO_LIMIT, now(), by="bench")
             temporal = await Client.connect(stack.info.temporal_address, plugins=[journeys_plugin()])
             auth = (stack.info.write_key, "")
             async with httpx.AsyncClient(base_url=stack.info.api, auth=auth, timeout=60) as http:

@@ -1,5 +1,6 @@
 """The keys of stores. Only a hash of a key is kept: 256 random bits need no slow hash."""
 
+import asyncio
 import hashlib
 import hmac
 import secrets
@@ -90,6 +91,7 @@ class KeyStore:
         self._clock = clock
         self._remember = remember
         self._known: dict[str, tuple[Access, float]] = {}
+        self._reading: dict[str, asyncio.Task[Access | None]] = {}
 
     async def verify(self, secret: str) -> Access:
         """Tell what a key opens.
@@ -101,7 +103,7 @@ class KeyStore:
         digest = _hash(secret)
         access, until = self._known.get(digest, (None, 0.0))
         if access is None or until <= time.monotonic():
-            access = await self._read(digest)
+            access = await self._read_once(digest)
         if access is None or (access.expires_at is not None and access.expires_at <= self._clock()):
             self._known.pop(digest, None)
             raise NotAuthorised
@@ -191,6 +193,14 @@ class KeyStore:
         return [
             Key.model_validate({**row._asdict(), "state": _state(row, now), "limit": row.rate_limit}) for row in rows
         ]
+
+    async def _read_once(self, digest: str) -> Access | None:
+        """Read a key once for all the requests that wait for it: a thousand connections may show the same one."""
+        reading = self._reading.get(digest)
+        if reading is None:
+            reading = self._reading[digest] = asyncio.create_task(self._read(digest), name="journeys-key")
+            reading.add_done_callback(lambda _: self._reading.pop(digest))
+        return await asyncio.shield(reading)
 
     async def _read(self, digest: str) -> Access | None:
         query = (

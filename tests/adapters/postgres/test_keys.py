@@ -1,5 +1,6 @@
 """Keys over their lives, limits over several processes, and an audit log that only grows, on a real Postgres."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -7,6 +8,7 @@ from uuid import UUID
 import psycopg
 import pytest
 from psycopg.errors import InsufficientPrivilege
+from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.postgres import audit, stores
@@ -242,3 +244,18 @@ async def test_the_audit_log_is_read_page_by_page(engine: AsyncEngine, store: Sh
 
     assert len(seen) == len({entry.audit_id for entry in seen}) == 5
     assert [entry.at for entry in seen] == sorted((entry.at for entry in seen), reverse=True)
+
+
+async def test_requests_that_show_a_key_at_once_ask_for_it_once(
+    keys: KeyStore, engine: AsyncEngine, store: Shop, clock: SteppedClock
+) -> None:
+    """A thousand connections after a restart are one look at the database, and one wrong key is refused to all."""
+    looks: list[str] = []
+    sqlalchemy_event.listen(engine.sync_engine, "before_cursor_execute", lambda *told: looks.append(told[2]))
+    fresh = KeyStore(engine, clock)
+    found = await asyncio.gather(*(fresh.verify(store.write_key) for _ in range(50)))
+    wrong = await asyncio.gather(*(fresh.verify("write_wrong") for _ in range(50)), return_exceptions=True)
+
+    assert len({access.key_id for access in found}) == 1
+    assert {type(problem) for problem in wrong} == {NotAuthorised}
+    assert sum("FROM keys" in look for look in looks) == 2

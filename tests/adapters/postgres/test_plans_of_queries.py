@@ -19,9 +19,9 @@ from adapters.postgres import links, queue
 from adapters.postgres.engine import create_engine
 from adapters.postgres.imports import CustomerImport
 from adapters.postgres.ingest import EventStore
+from adapters.postgres.keys import KeyStore
 from adapters.postgres.ledger import PostgresLedger
 from adapters.postgres.reports import journeys_of
-from adapters.postgres.stores import KeyStore
 from adapters.postgres.tenancy import as_store
 from adapters.postgres.waitlist import PostgresWaitlist
 from adapters.settings import Settings

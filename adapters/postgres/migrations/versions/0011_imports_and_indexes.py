@@ -1,6 +1,6 @@
 """Imports of customers, and indexes for statements that had none.
 
-Revision: 0011, after 0004.
+Revision: 0011, after 0010.
 """
 
 import sqlalchemy as sa
@@ -9,7 +9,7 @@ from alembic import op
 from adapters.postgres.migrations.isolation import isolate
 
 revision = "0011"
-down_revision = "0004"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 
@@ -30,9 +30,11 @@ def upgrade() -> None:
     op.create_index("ix_customers_merged", "customers", ["store_id", "merged_into"], postgresql_where=merged)
     op.create_index("ix_runs_workflow", "runs", ["store_id", "workflow_id"], postgresql_where=open_)
     op.create_index("ix_waitlist_customer", "waitlist", ["store_id", "customer_id"])
-    popular = ["store_id", sa.text("sold desc"), "product_id"]
     op.create_index(
-        "ix_products_popular", "products", popular, postgresql_where=sa.text("name is not null and withdrawn is false")
+        "ix_products_popular",
+        "products",
+        ["store_id", sa.text("sold desc"), "product_id"],
+        postgresql_where=sa.text("name is not null and withdrawn is false"),
     )
 
 
