@@ -21,7 +21,21 @@ from adapters.temporal.client import connect
 from adapters.temporal.codec import customer_codec
 from adapters.temporal.erasure import Erasure
 from adapters.temporal.operator import RunOperator
-from api import admin, codec, errors, health, privacy, runs, security, shop, sources, tracking, webhooks
+from api import (
+    admin,
+    codec,
+    confirmation,
+    consents,
+    errors,
+    health,
+    privacy,
+    runs,
+    security,
+    shop,
+    sources,
+    tracking,
+    webhooks,
+)
 from api.keys import LimitFields
 from api.measured import Measured
 from api.pages import router as pages
@@ -118,6 +132,8 @@ def create_app(
     app.include_router(preferences)
     app.include_router(webhooks.router)
     app.include_router(codec.router)
+    app.include_router(confirmation.router)
+    app.include_router(consents.router)
     app.include_router(privacy.router)
     app.include_router(security.router)
     return app

@@ -4,6 +4,7 @@ import statistics
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import get_args
 
 import dkim
@@ -37,11 +38,11 @@ def main() -> None:
         pair = new_key(algorithm)
         key = SigningKey(domain="shop.example", selector="s", algorithm=algorithm, private=pair.private)
         signed(raw, [key], 1)  # opens the key
-        print(f"ours    {algorithm:<15} {milliseconds(lambda key=key: signed(raw, [key], 1)):6.2f} ms")
+        print(f"ours    {algorithm:<15} {milliseconds(partial(signed, raw, [key], 1)):6.2f} ms")
         if algorithm == "rsa-sha256":
             opened = form.load_der_private_key(pair.private, password=None)
             pem = opened.private_bytes(form.Encoding.PEM, form.PrivateFormat.TraditionalOpenSSL, form.NoEncryption())
-            theirs = milliseconds(lambda pem=pem: dkim.sign(raw, b"s", b"shop.example", pem))
+            theirs = milliseconds(partial(dkim.sign, raw, b"s", b"shop.example", pem))
             print(f"dkimpy  {algorithm:<15} {theirs:6.2f} ms")
 
 

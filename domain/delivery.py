@@ -96,7 +96,22 @@ class PriceLow(Value):
     percent: int
 
 
-Condition = Annotated[CartQuiet | InStock | OrderStands | Undecided | PriceLow, Field(discriminator="kind")]
+class Unconfirmed(Value):
+    """The customer has agreed to something that counts only once it is confirmed, and may still confirm it.
+
+    Attributes:
+        by: Until when.
+        again: No address is asked twice within this time, whoever types it into a form.
+    """
+
+    kind: Literal["unconfirmed"] = "unconfirmed"
+    by: UtcTime
+    again: timedelta
+
+
+Condition = Annotated[
+    CartQuiet | InStock | OrderStands | Undecided | PriceLow | Unconfirmed, Field(discriminator="kind")
+]
 
 
 class Slot(Value):

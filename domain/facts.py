@@ -81,7 +81,12 @@ class IdentitiesJoined(Fact):
 
 
 class ConsentChanged(Fact):
-    """The customer gave or withdrew consent to a topic on a channel, with the evidence (GDPR art. 7)."""
+    """The customer gave or withdrew consent to a topic on a channel, with the evidence (GDPR art. 7).
+
+    Attributes:
+        wording: The version of the text that the customer agreed to.
+        message_id: The message through whose link it was said; None for whatever a client tells.
+    """
 
     kind: Literal["consent_changed"] = "consent_changed"
     channel: Literal["email", "sms", "push"] = "email"
@@ -89,6 +94,9 @@ class ConsentChanged(Fact):
     granted: bool
     source: str
     ip: str | None = None
+    user_agent: str | None = None
+    wording: str | None = None
+    message_id: UUID | None = None
 
 
 class SignedUp(Fact):
@@ -110,6 +118,23 @@ class Unsubscribed(Fact):
     channel: Literal["email", "sms", "push"] = "email"
     source: str
     ip: str | None = None
+    user_agent: str | None = None
+    wording: str | None = None
+
+
+class ConsentConfirmed(Fact):
+    """Whoever reads the mails of an address confirmed the consent that was given for it.
+
+    It goes to workflows; what was confirmed, with the evidence, is in the `ConsentChanged` that come with it (G8).
+
+    Attributes:
+        message_id: The message through whose link.
+        mail_as_such: It is about marketing or the newsletter, not only about alerts that were asked for.
+    """
+
+    kind: Literal["consent_confirmed"] = "consent_confirmed"
+    message_id: UUID
+    mail_as_such: bool = True
 
 
 class MarketingPaused(Fact):
@@ -318,6 +343,23 @@ class MessageComplained(Fact):
     detail: str = ""
 
 
+class ConsentPending(Fact):
+    """Derived: the customer agreed to something that counts only once whoever reads the mails has confirmed it.
+
+    Attributes:
+        new_address: The customer has another address than before, so the mails are somebody's who was not asked yet.
+    """
+
+    kind: Literal["consent_pending"] = "consent_pending"
+    new_address: bool = False
+
+
+class ConsentWithdrawn(Fact):
+    """Derived: nothing is left that the customer could confirm."""
+
+    kind: Literal["consent_withdrawn"] = "consent_withdrawn"
+
+
 class CartChanged(Fact):
     """Derived: the cart now holds something else than before, and is not empty."""
 
@@ -405,6 +447,7 @@ class EventHeard(Fact):
 AnyFact = Annotated[
     ProfileChanged | IdentitiesJoined | ConsentChanged | SignedUp | NewsletterSubscribed | Unsubscribed
     | MarketingPaused | MarketingResumed
+    | ConsentConfirmed | ConsentPending | ConsentWithdrawn
     | ProductViewed | ViewTimed | CartLineChanged | CartReported | OrderPlaced | OrderUpdated | OrderRefunded
     | OrderCancelled | ProductChanged | StockRequested | ProductWatched | ProductUnwatched | MessageOpened
     | LinkClicked | MessageDelivered | MessageBounced | MessageComplained

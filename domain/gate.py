@@ -14,6 +14,7 @@ from domain.delivery import (
     Result,
     Rule,
     Slot,
+    Unconfirmed,
     Undecided,
 )
 from domain.operations import Pause
@@ -32,6 +33,7 @@ _FORBIDDING = {
     "Newsletter Unsubscribed",
     "Email Preferences Saved",
     "Marketing Paused",
+    "Consent Confirmed",
     "Email Bounced",
     "Email Complained",
     # What changes a cart ends browse abandonment, or the reminders of it.
@@ -72,6 +74,8 @@ class Truth(Value):
         unsubscribed: The address wants no marketing.
         consented: The consent ledger allows the step's topic.
         marketing_paused_until: The customer wants no marketing until then.
+        unconfirmed: The customer has agreed to something that counts only once it is confirmed.
+        asked_at: When another run last asked this address for a confirmation.
         last_marketing_at: When another journey last sent this customer marketing.
         cart_lines: How many lines the cart has.
         stock: Units of the slot's product; None when never told.
@@ -94,6 +98,8 @@ class Truth(Value):
     unsubscribed: bool = False
     consented: bool = False
     marketing_paused_until: UtcTime | None = None
+    unconfirmed: bool = False
+    asked_at: UtcTime | None = None
     last_marketing_at: UtcTime | None = None
     cart_lines: int = 0
     cart_changed_at: UtcTime | None = None
@@ -145,7 +151,8 @@ def _marketing(slot: Slot, truth: Truth, now: datetime) -> Delivery:
     if truth.unsubscribed:
         return Delivery(result=Result.SUPPRESSED, rule=Rule.UNSUBSCRIBED, because="address suppressed: unsubscribed")
     if not truth.consented:
-        return Delivery(result=Result.NO_CONSENT, rule=Rule.NO_CONSENT, because=f"no consent to {slot.step.topic}")
+        because = f"no {'confirmed ' if truth.unconfirmed else ''}consent to {slot.step.topic}"
+        return Delivery(result=Result.NO_CONSENT, rule=Rule.NO_CONSENT, because=because)
     if (over := truth.marketing_paused_until) is not None and over > now:
         because = "the customer paused marketing"
         return _put_off(slot, truth, Rule.MARKETING_PAUSED, because, _awake(truth, over), now)
@@ -191,6 +198,8 @@ def _broken(condition: Condition, truth: Truth, now: datetime) -> Delivery | Non
             return _undecided(truth, quiet, now)
         case PriceLow():
             return _price_low(truth)
+        case Unconfirmed():
+            return _unconfirmed(condition, truth, now)
 
 
 def _cart_quiet(truth: Truth, quiet: timedelta, now: datetime) -> Delivery | None:
@@ -217,6 +226,17 @@ def _price_low(truth: Truth) -> Delivery | None:
     if truth.wanted_minor is None or truth.price_minor is None:
         return _stale("the customer does not wait for this price")
     return _stale("the price has risen again") if truth.price_minor > truth.wanted_minor else None
+
+
+def _unconfirmed(condition: Unconfirmed, truth: Truth, now: datetime) -> Delivery | None:
+    if not truth.unconfirmed:
+        return _stale("there is nothing to confirm")
+    if condition.by <= now:
+        return _stale("the time to confirm it is over")
+    if truth.asked_at is not None and truth.asked_at + condition.again > now:
+        because = "the address was asked to confirm a short time ago"
+        return Delivery(result=Result.CAPPED, rule=Rule.CAP, because=because)
+    return None
 
 
 def _gone(truth: Truth) -> bool:

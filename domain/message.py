@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from domain.facts import Line
-from domain.values import Value
+from domain.values import UtcTime, Value
 
 
 class StoreCard(Value):
@@ -36,7 +36,11 @@ class Product(Value):
 
 
 class Material(Value):
-    """Everything that a template may use. It holds personal data, so it never enters a workflow (G8)."""
+    """Everything that a template may use. It holds personal data, so it never enters a workflow (G8).
+
+    Attributes:
+        confirm_by: Until when the link that confirms consent is good; None where there is nothing to confirm.
+    """
 
     message_id: UUID
     store: StoreCard
@@ -55,6 +59,7 @@ class Material(Value):
     checkout_url: str | None = None
     order_id: str | None = None
     product: Product | None = None
+    confirm_by: UtcTime | None = None
     recommended: tuple[Product, ...] = ()
 
 

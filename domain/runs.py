@@ -23,6 +23,7 @@ class Outcome(StrEnum):
     EXPIRED = "expired"
     WITHDRAWN = "withdrawn"
     PRICE_ROSE = "price_rose"
+    CONFIRMED = "confirmed"
     MERGED = "merged"
     LEFT = "left"
     TERMINATED = "terminated"

@@ -33,6 +33,7 @@ class Snapshot(Value):
         last_purchase_at: The newest order of all, also one that was given back.
         open_runs: Runs under way.
         begun: Journeys that the customer has ever entered.
+        unconfirmed: The store asks for a confirmation before mail as such is wanted, and none has been given.
         last_sent: When each journey last sent this customer a message.
         plans: The store's plans by journey; a journey without one uses its default.
     """
@@ -46,6 +47,7 @@ class Snapshot(Value):
     orders: int = 0
     last_order_at: UtcTime | None = None
     last_purchase_at: UtcTime | None = None
+    unconfirmed: bool = False
     open_runs: tuple[RunState, ...] = ()
     begun: frozenset[str] = frozenset()
     last_sent: dict[str, UtcTime] = Field(default_factory=dict)

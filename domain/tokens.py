@@ -1,7 +1,8 @@
 """Signed link tokens: an opaque message id, a purpose and a short HMAC; short enough for one header line.
 
-A token never expires (an unsubscribe link must work for ever) and names no person. 128 bits of HMAC-SHA256 are
-kept (RFC 2104 §5 allows truncation to half the output). Several secrets may be given: the first signs, all verify.
+A token never expires (an unsubscribe link must work for ever), unless it says until when it is good (a confirmation),
+and names no person. 128 bits of HMAC-SHA256 are kept (RFC 2104 §5 allows truncation to half the output). Several
+secrets may be given: the first signs, all verify.
 """
 
 import base64
@@ -9,13 +10,17 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from enum import IntEnum
 from uuid import UUID
 
 from domain.errors import InvalidToken
-from domain.values import Value
+from domain.values import UtcTime, Value
 
 _MAC_BYTES = 16
+_BODY_BYTES = 19
+_EXPIRY_BYTES = 5
+"""Unix seconds, beyond the year 2106."""
 
 
 class Purpose(IntEnum):
@@ -25,14 +30,21 @@ class Purpose(IntEnum):
     CLICK = 2
     UNSUBSCRIBE = 3
     PREFERENCES = 4
+    CONFIRM = 5
 
 
 class Claims(Value):
-    """What a valid token says. `link` is the position of a tracked link in its message."""
+    """What a valid token says.
+
+    Attributes:
+        link: The position of a tracked link in its message.
+        expires_at: Until when it is good, to the second; None: for ever. Whoever asks for the claims has the clock.
+    """
 
     message_id: UUID
     purpose: Purpose
     link: int = 0
+    expires_at: UtcTime | None = None
 
 
 class Signer:
@@ -43,9 +55,11 @@ class Signer:
             raise ValueError("a signing secret needs at least 16 characters")
         self._secrets = [secret.encode() for secret in secrets]
 
-    def token(self, message_id: UUID, purpose: Purpose, link: int = 0) -> str:
-        """Make a token (47 characters) for one message and purpose."""
+    def token(self, message_id: UUID, purpose: Purpose, link: int = 0, expires_at: datetime | None = None) -> str:
+        """Make a token (47 characters; one that expires 54) for one message and purpose."""
         body = bytes([purpose]) + link.to_bytes(2, "big") + message_id.bytes
+        if expires_at is not None:
+            body += int(expires_at.timestamp()).to_bytes(_EXPIRY_BYTES, "big")
         return _written(body + self._mac(self._secrets[0], body))
 
     def claims(self, token: str, purpose: Purpose) -> Claims:
@@ -63,9 +77,15 @@ class Signer:
             raise InvalidToken
         body, mac = raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
         valid = [hmac.compare_digest(mac, self._mac(secret, body)) for secret in self._secrets]
-        if len(body) != 19 or not any(valid) or body[0] != purpose:
+        if len(body) not in {_BODY_BYTES, _BODY_BYTES + _EXPIRY_BYTES} or not any(valid) or body[0] != purpose:
             raise InvalidToken
-        return Claims(message_id=UUID(bytes=body[3:]), purpose=purpose, link=int.from_bytes(body[1:3], "big"))
+        expiry = int.from_bytes(body[_BODY_BYTES:], "big")
+        return Claims(
+            message_id=UUID(bytes=body[3:_BODY_BYTES]),
+            purpose=purpose,
+            link=int.from_bytes(body[1:3], "big"),
+            expires_at=datetime.fromtimestamp(expiry, UTC) if expiry else None,
+        )
 
     @staticmethod
     def _mac(secret: bytes, body: bytes) -> bytes:

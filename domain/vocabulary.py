@@ -27,6 +27,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "Email Preferences Saved": ("Email Preferences Updated", "Preferences Saved"),
     "Marketing Paused": ("Marketing Snoozed", "Emails Paused", "Paused Emails", "Emails Snoozed", "Snoozed Emails"),
     "Marketing Resumed": ("Marketing Unpaused", "Emails Resumed", "Resumed Emails"),
+    "Consent Confirmed": (),
     # Looking around
     "Products Searched": ("Product Searched", "Searched", "Search"),
     "Product List Viewed": ("Category Viewed", "Viewed Category", "Collection Viewed", "view_item_list"),

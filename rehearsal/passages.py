@@ -112,6 +112,14 @@ async def _price_drop(shop: TimeSkippingShop) -> None:
     await shop.happened(PriceDropped)
 
 
+@passage("double-opt-in", messages=1, signals=1)
+async def _double_opt_in(shop: TimeSkippingShop) -> None:
+    await shop.plan("double-opt-in", enabled=True)
+    await shop.subscriber()
+    await shop.sent()
+    await shop.confirm()
+
+
 @passage("follow-up", messages=1, run_of="follow-up/related-services")
 async def _follow_up(shop: TimeSkippingShop) -> None:
     steps = [{"name": "related", "template": "related-services", "topic": "product_recommendations", "delay": "P7D"}]

@@ -18,6 +18,7 @@ from domain.errors import OperationRefused
 _IDS = {
     "store_id": "store", "customer_id": "customer", "run_id": "run", "order_id": "order", "product_id": "product",
     "StoreId": "store", "CustomerId": "customer", "trigger_event": "event",
+    "message_id": "message",
 }  # fmt: skip
 _PATHS = frozenset({"workflow_id", "workflowId"})
 _LISTS_OF_GOODS = frozenset({"lines", "products"})

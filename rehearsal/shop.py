@@ -39,7 +39,7 @@ from domain import ids
 from domain.commands import Command, ReleaseStock
 from domain.delivery import Result
 from domain.events import Event, Who
-from domain.facts import Fact
+from domain.facts import Fact, Topic
 from domain.message import StoreCard
 from domain.plans import PLANS, validated
 from domain.tokens import Signer
@@ -117,6 +117,15 @@ class TimeSkippingShop:
     async def subscriber(self, user: str = "ada") -> None:
         """A customer with an address and consent, who is too old for a welcome."""
         await self.identify(user, email=f"{user}@example.com", firstName=user.title(), marketing_consent=True)
+
+    async def confirm(self, *topics: Topic) -> None:
+        """Have whoever reads the newest confirmation mail press the button behind its link."""
+        asking = select(messages).where(messages.c.store_id == self.store_id, messages.c.journey == "double-opt-in")
+        async with as_store(self.engine, self.store_id) as connection:
+            mail = (await connection.execute(asking.order_by(messages.c.claimed_at.desc()).limit(1))).one()
+        said = {"message_id": str(mail.message_id), "topics": dict.fromkeys(topics or [Topic.MARKETING], True)}
+        payload = {"type": "track", "event": "Consent Confirmed", "properties": said}
+        await self._accept("track", "Consent Confirmed", Who(customer_id=mail.customer_id), payload, None)
 
     async def happened(self, fact: type[Fact], user: str = "ada", /, **properties: Any) -> None:
         """Have a customer do what a fact is about: the events of `rehearsal.examples`, the last with `properties`."""

@@ -67,7 +67,9 @@ def shared_database(database_url: str, template: str) -> Iterator[str]:
 def database(shared_database: str) -> str:
     """The URL of a migrated, empty database; whatever an earlier test left connected is cut off."""
     tables = "; ".join(f"delete from {table.name}" for table in reversed(metadata.sorted_tables))  # noqa: S608
-    _execute(shared_database, f"{_CUT_OFF}; set local journeys.retention = 'on'; {tables}")
+    # What is append-only may be deleted by an erasure or by retention alone.
+    switches = "select set_config('journeys.erasure', 'on', true), set_config('journeys.retention', 'on', true)"
+    _execute(shared_database, f"{_CUT_OFF}; {switches}; {tables}")
     return shared_database
 
 

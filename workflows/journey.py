@@ -96,7 +96,7 @@ class Journey(Operated[PlanT], Generic[PlanT]):
             slot = Slot(
                 store_id=entry.store_id, customer_id=entry.customer_id, run_id=entry.run_id, journey=entry.journey,
                 step=step, gap=entry.plan.gap, due=due, waited_from=waited_from, requires=requires,
-                product_id=entry.product_id, order_id=entry.order_id, last=step.name == entry.plan.steps[-1].name,
+                product_id=entry.product_id, order_id=entry.order_id, last=entry.plan.ends_with(step.name),
                 again_if_stale=again_if_stale, plan_version=entry.plan_version, ask=next(self._asks),
             )  # fmt: skip
             if (delivery := await deliver(slot, lambda: self._exiting)) is None:

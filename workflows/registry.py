@@ -5,6 +5,7 @@ from typing import Any
 from workflows.back_in_stock import BackInStock
 from workflows.browse_abandonment import BrowseAbandonment
 from workflows.cart_recovery import CartRecovery
+from workflows.double_opt_in import DoubleOptIn
 from workflows.follow_up import FollowUp
 from workflows.journey import Journey
 from workflows.post_purchase import PostPurchase
@@ -16,6 +17,6 @@ from workflows.welcome import Welcome
 from workflows.win_back import WinBack
 
 JOURNEYS: tuple[type[Journey[Any]], ...] = (
-    Welcome, CartRecovery, PostPurchase, WinBack, BackInStock, BrowseAbandonment, PriceDrop, FollowUp,
+    Welcome, CartRecovery, PostPurchase, WinBack, BackInStock, BrowseAbandonment, PriceDrop, FollowUp, DoubleOptIn,
 )  # fmt: skip
 WORKFLOWS: tuple[type, ...] = (*JOURNEYS, StockWaves, Rollout, Retention)

@@ -5,7 +5,7 @@ from typing import ClassVar
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from domain.facts import Fact, NewsletterSubscribed, OrderPlaced, SignedUp
+    from domain.facts import ConsentConfirmed, Fact, NewsletterSubscribed, OrderPlaced, SignedUp
     from domain.plans import WelcomePlan
     from domain.runs import Entry, Outcome
     from domain.snapshot import PinnedPlan, Snapshot
@@ -18,12 +18,14 @@ class Welcome(Journey[WelcomePlan]):
 
     name = "welcome"
     plan = WelcomePlan
-    entered_by = (SignedUp, NewsletterSubscribed)
+    entered_by = (SignedUp, NewsletterSubscribed, ConsentConfirmed)
     ends: ClassVar = {OrderPlaced: Outcome.CONVERTED}
 
     @classmethod
     def begins(cls, fact: Fact, state: Snapshot, offer: PinnedPlan) -> bool:
-        """Begin once in a customer's life, before the first order."""
+        """Begin once in a customer's life, before the first order, and not before consent has been confirmed."""
+        if state.unconfirmed or (isinstance(fact, ConsentConfirmed) and not fact.mail_as_such):
+            return False
         return cls.name not in state.begun and state.orders == 0
 
     @workflow.run

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from adapters.postgres import watchers
 from adapters.postgres.tables import carts, orders, products, stores, views
 from domain.cart import Cart
-from domain.delivery import PriceLow, Slot
+from domain.delivery import PriceLow, Slot, Unconfirmed
 from domain.facts import Line
 from domain.message import Material, Product, StoreCard
 
@@ -32,6 +32,9 @@ async def material(connection: AsyncConnection, slot: Slot, customer: Row[Any], 
                 about["product"] = await _with_old_price(
                     connection, slot, customer.customer_id, condition, about["product"]
                 )
+    for condition in slot.requires:
+        if isinstance(condition, Unconfirmed):
+            about["confirm_by"] = condition.by
     shown = {line.product_id for line in about.get("lines", ())} | {slot.product_id}
     about["recommended"] = await _recommended(connection, slot.store_id, customer.customer_id, shown)
     return Material(

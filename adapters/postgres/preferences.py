@@ -12,12 +12,12 @@ from uuid import UUID
 from sqlalchemy import Row, and_, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from adapters.postgres import queue, sending_rules
+from adapters.postgres import consents, queue, sending_rules
 from adapters.postgres.links import reading
-from adapters.postgres.tables import consents, customers, stores, suppressions
+from adapters.postgres.tables import customers, stores, suppressions
 from adapters.postgres.tenancy import as_store
 from domain import profile
-from domain.consent import ConsentRecord, allows, asked_for_mail
+from domain.consent import Confirmation, ConsentRecord, allows, asked_for_mail
 from domain.decoding import facts
 from domain.facts import ConsentChanged, Fact, MarketingPaused, MarketingResumed, ProfileChanged, Topic, Unsubscribed
 from domain.values import UtcTime, Value
@@ -69,32 +69,34 @@ async def of_customer(engine: AsyncEngine, store_id: str, customer_id: UUID) -> 
 async def _topics(
     connection: AsyncConnection, store_id: str, customer_id: UUID, address: str | None, told: Sequence[Fact]
 ) -> frozenset[Topic]:
-    ledger = select(consents.c.topic, consents.c.granted, consents.c.at, consents.c.source).where(
-        consents.c.store_id == store_id,
-        consents.c.customer_id == customer_id,
-        consents.c.channel == "email",
-        consents.c.topic.in_(list(Topic)),
-    )
+    records = await consents.of_customer(connection, store_id, customer_id)
     unsubscribed = select(suppressions.c.at).where(
         suppressions.c.store_id == store_id,
         suppressions.c.channel == "email",
         suppressions.c.address == address,
         suppressions.c.reason == "unsubscribed",
     )
-    said = (await connection.execute(ledger)).all()
     silent_since = list((await connection.execute(unsubscribed)).scalars())
-    records = [ConsentRecord.model_validate(row, from_attributes=True) for row in said]
     for fact in told:
         match fact:
             case ConsentChanged(channel="email"):
-                records.append(ConsentRecord.model_validate(fact, from_attributes=True))
+                records.append(await _as_recorded(connection, store_id, fact))
             case Unsubscribed(channel="email"):
                 records.append(ConsentRecord(topic=Topic.MARKETING, granted=False, at=fact.at, source=fact.source))
                 silent_since.append(fact.at)
-    asked_again = asked_for_mail(records)
+    asked_again = asked_for_mail(records, address)
     if silent_since and (asked_again is None or asked_again <= max(silent_since)):
         return frozenset()
-    return frozenset(topic for topic in Topic if allows(records, topic))
+    return frozenset(topic for topic in Topic if allows(records, topic, address))
+
+
+async def _as_recorded(connection: AsyncConnection, store_id: str, fact: ConsentChanged) -> ConsentRecord:
+    """Make the line of a word that was said through a link: it counts for the address that the mail went to."""
+    proved = fact.message_id and await consents.mailbox(connection, store_id, fact.message_id)
+    given = Confirmation.GIVEN if proved else None
+    return ConsentRecord(
+        topic=fact.topic, granted=fact.granted, at=fact.at, source=fact.source, confirmation=given, address=proved
+    )
 
 
 def _profile(customer: Row[Any] | None, told: Sequence[Fact]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.postgres import queue, tombstones
+from adapters.postgres.consents import allow_erasure
 from adapters.postgres.customer_keys import Owner, destroy
 from adapters.postgres.dedup import delete_events
 from adapters.postgres.tables import (
@@ -117,6 +118,7 @@ async def erase(connection: AsyncConnection, store_id: str, customer_id: UUID, n
     mine = select(runs.c.run_id).where(*_of(runs, store_id, who.family))
     gone = delete(decisions).where(decisions.c.store_id == store_id, decisions.c.run_id.in_(mine))
     counts["decisions"] = (await connection.execute(gone)).rowcount
+    await allow_erasure(connection)
     for table in DELETED:
         counts[table.name] = (await connection.execute(delete(table).where(*_of(table, store_id, who.family)))).rowcount
     for table, blank in _BLANKS:

@@ -10,19 +10,20 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.postgres import happenings, identities, interest, plans, runs, tombstones
+from adapters.postgres import consents, happenings, identities, interest, plans, runs, tombstones
 from adapters.postgres.apply import Applying, Derived, apply
 from adapters.postgres.identities import Resolved
 from adapters.postgres.sales import Sales
 from adapters.postgres.tables import carts, orders, stores
 from domain.cart import Cart
 from domain.commands import Command, EndRun, JoinRun, SignalRun
+from domain.consent import wants_mail
 from domain.decoding import facts
 from domain.decoding.subject import shown
 from domain.events import Event
-from domain.facts import EventHeard, Fact, IdentitiesJoined, OrderPlaced
+from domain.facts import ConsentPending, EventHeard, Fact, IdentitiesJoined, OrderPlaced
 from domain.follow_ups import PURCHASE
-from domain.plans import BrowseAbandonmentPlan, FollowUpPlan
+from domain.plans import BrowseAbandonmentPlan, DoubleOptInPlan, FollowUpPlan
 from domain.runs import Outcome, RunState
 from domain.snapshot import PinnedPlan, Snapshot
 from domain.values import Value
@@ -156,11 +157,20 @@ async def snapshot(
             "orders": found.orders,
             "last_order_at": found.last_order_at,
             "last_purchase_at": found.last_purchase_at,
+            "unconfirmed": await _unconfirmed(connection, store_id, customer_id, known),
             "open_runs": tuple(await runs.open_runs(connection, store_id, customer_id, now)),
             "begun": frozenset(found.begun or ()),
             "last_sent": {journey: datetime.fromisoformat(at) for journey, at in (found.last_sent or {}).items()},
         }
     )
+
+
+async def _unconfirmed(connection: AsyncConnection, store_id: str, customer_id: UUID, known: Snapshot) -> bool:
+    """Tell whether the store asks for a confirmation that the customer has not given; most stores do not ask."""
+    if "double-opt-in" not in known.plans or not known.plan("double-opt-in", DoubleOptInPlan).enabled:
+        return False
+    records = await consents.of_customer(connection, store_id, customer_id)
+    return not wants_mail(records, await consents.address_of(connection, store_id, customer_id))
 
 
 async def _rejoin(
@@ -187,6 +197,10 @@ async def _rejoin(
     plan = state.plan("browse-abandonment", BrowseAbandonmentPlan)
     for shown_now in await interest.shown(connection, event.store_id, customer_id, plan):
         commands += await _enrol(connection, event, Derived(customer_id=customer_id, fact=shown_now), now, read)
+    # One of them may have agreed, and the other have the address.
+    if ("double-opt-in", None) not in kept and (await consents.pending(connection, event.store_id, customer_id)).topics:
+        asks = Derived(customer_id=customer_id, fact=ConsentPending(at=event.at))
+        commands += await _enrol(connection, event, asks, now, read)
     return commands
 
 

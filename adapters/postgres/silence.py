@@ -11,9 +11,9 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.postgres import tombstones
-from adapters.postgres.tables import consents, customers, suppressions
-from domain.consent import ConsentRecord, asked_for_mail
+from adapters.postgres import consents, tombstones
+from adapters.postgres.tables import customers, suppressions
+from domain.consent import asked_for_mail
 
 
 async def asked_for(connection: AsyncConnection, store_id: str, customer_id: UUID, channel: str, at: datetime) -> None:
@@ -34,11 +34,8 @@ async def settle(connection: AsyncConnection, store_id: str, customer_id: UUID, 
     if customer.email is None:
         return
     since = _since(customer.told_at, channel)
-    ledger = select(consents.c.topic, consents.c.granted, consents.c.at, consents.c.source).where(
-        consents.c.store_id == store_id, consents.c.customer_id == customer_id, consents.c.channel == channel
-    )
-    said = (await connection.execute(ledger)).all()
-    asked_again = asked_for_mail(ConsentRecord.model_validate(line, from_attributes=True) for line in said)
+    said = await consents.of_customer(connection, store_id, customer_id, channel)
+    asked_again = asked_for_mail(said, customer.email)
     if since is not None and (asked_again is None or asked_again <= since):
         row = {"store_id": store_id, "channel": channel, "address": customer.email, "at": since}
         key = [suppressions.c[name] for name in ("store_id", "channel", "address", "reason")]

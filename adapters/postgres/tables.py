@@ -280,6 +280,7 @@ Index(
     postgresql_where=text("active and notify_on_price_drop"),
 )  # fmt: skip
 
+# Append-only: a trigger refuses what is neither a new line, a joined customer nor an erasure (migration 0012).
 consents = Table(
     "consents",
     metadata,
@@ -291,9 +292,16 @@ consents = Table(
     Column("granted", Boolean, nullable=False),
     Column("source", Text, nullable=False),
     Column("ip", Text),
+    Column("user_agent", Text),
+    # the version of the text that the customer agreed to
+    Column("wording", Text),
+    # awaited: counts for nothing yet; given: counts for `address`, whose mails the customer reads
+    Column("confirmation", Text),
+    Column("address", Text),
     _time("at"),
     _time("recorded_at"),
     PrimaryKeyConstraint("store_id", "consent_id"),
+    CheckConstraint("confirmation in ('awaited', 'given')", name="confirmation"),
 )
 Index("ix_consents_customer", consents.c.store_id, consents.c.customer_id, consents.c.channel)
 

@@ -7,12 +7,12 @@ from uuid import UUID
 from sqlalchemy import Row, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.postgres import interest, suppressions, watchers
-from adapters.postgres.tables import carts, consents, messages, orders, pauses, products, runs
+from adapters.postgres import consents, interest, suppressions, watchers
+from adapters.postgres.tables import carts, messages, orders, pauses, products, runs
 from adapters.postgres.traffic import traffic
 from domain.cart import Cart
-from domain.consent import ConsentRecord, allows
-from domain.delivery import CartQuiet, InStock, OrderStands, PriceLow, Result, Slot, Undecided
+from domain.consent import allows, awaiting
+from domain.delivery import CartQuiet, InStock, OrderStands, PriceLow, Result, Slot, Unconfirmed, Undecided
 from domain.gate import Truth
 from domain.operations import OnResume, Pause
 from domain.runs import Outcome
@@ -32,11 +32,10 @@ async def truth(connection: AsyncConnection, slot: Slot, customer: Row[Any], now
         reasons = set((await connection.execute(suppressions.in_force(store_id, customer.email, now))).scalars())
         seen["unsubscribed"] = "unsubscribed" in reasons
         seen["suppressed"] = min(reasons - {"unsubscribed"}, default=None)
-    ledger = select(consents.c.topic, consents.c.granted, consents.c.at, consents.c.source).where(
-        consents.c.store_id == store_id, consents.c.customer_id == customer_id, consents.c.channel == "email"
-    )
-    records = [ConsentRecord.model_validate(r, from_attributes=True) for r in (await connection.execute(ledger)).all()]
-    seen["consented"] = allows(records, slot.step.topic)
+    records = await consents.of_customer(connection, store_id, customer_id)
+    seen["consented"] = allows(records, slot.step.topic, customer.email)
+    if awaiting(records, customer.email):
+        seen["unconfirmed"] = True
     if slot.gap:
         others = select(func.max(messages.c.claimed_at)).where(
             messages.c.store_id == store_id,
@@ -62,6 +61,8 @@ async def truth(connection: AsyncConnection, slot: Slot, customer: Row[Any], now
                 seen |= await _cart_truth(connection, store_id, customer_id)
                 seen |= await _stock_truth(connection, store_id, product_id)
                 seen["viewed_at"] = await interest.last_look(connection, store_id, customer_id, product_id)
+            case Unconfirmed():
+                seen["asked_at"] = await _asked_at(connection, slot, customer.email)
             case PriceLow(product_id=product_id, percent=percent):
                 seen |= await _stock_truth(connection, store_id, product_id)
                 seen |= await _price_truth(connection, store_id, customer_id, product_id, percent)
@@ -88,6 +89,19 @@ async def _price_truth(
 ) -> dict[str, Any]:
     row = await watchers.wanted(connection, store_id, customer_id, product_id, percent)
     return {} if row is None else {"price_minor": row.price_minor, "wanted_minor": row.wanted_minor}
+
+
+async def _asked_at(connection: AsyncConnection, slot: Slot, address: str | None) -> datetime | None:
+    """Read when another run of the journey last wrote to an address, whichever customer's it was."""
+    query = select(func.max(messages.c.claimed_at)).where(
+        messages.c.store_id == slot.store_id,
+        messages.c.address == address,
+        messages.c.journey == slot.journey,
+        messages.c.run_id != slot.run_id,
+        messages.c.state.in_([Result.SENT, Result.UNKNOWN, "claimed", "sending"]),
+    )
+    asked_at: datetime | None = await connection.scalar(query)
+    return asked_at
 
 
 async def _pauses(connection: AsyncConnection, slot: Slot) -> tuple[Pause, ...]:

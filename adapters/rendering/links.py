@@ -26,6 +26,7 @@ class TrackedLinks:
         self._message_id = material.message_id
         self._signer = signer
         self._public_url = public_url
+        self._confirm_by = material.confirm_by
         self._home = web_url(material.store.url) or public_url
         self._positions: dict[str, int] = {}
 
@@ -54,6 +55,14 @@ class TrackedLinks:
     def preferences(self) -> str:
         """The address of the preferences page."""
         return f"{self._public_url}/preferences?token={self._token(Purpose.PREFERENCES)}"
+
+    @property
+    def confirm(self) -> str | None:
+        """The address of the page that confirms consent, for as long as that is possible."""
+        if self._confirm_by is None:
+            return None
+        token = self._signer.token(self._message_id, Purpose.CONFIRM, expires_at=self._confirm_by)
+        return f"{self._public_url}/confirm?token={token}"
 
     def _token(self, purpose: Purpose, link: int = 0) -> str:
         return self._signer.token(self._message_id, purpose, link)

@@ -68,7 +68,9 @@ _EMPTY = frozenset(
 _KNOWN = _HOLDERS | _CONTENT | _EMPTY
 
 _HREF = re.compile(r"""href\s*=\s*("[^"]*"|'[^']*')""", re.IGNORECASE)
-_COUNTED = re.compile(r"""^["']\{\{-?\s*(?:[^{}]*\|\s*link|unsubscribe_url|preferences_url)\s*-?\}\}["']$""")
+_COUNTED = re.compile(
+    r"""^["']\{\{-?\s*(?:[^{}]*\|\s*link|unsubscribe_url|preferences_url|confirm_url)\s*-?\}\}["']$"""
+)
 
 
 def problems(templates: Path, name: str) -> list[str]:

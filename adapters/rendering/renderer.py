@@ -53,6 +53,8 @@ class TemplateRenderer:
             text = self._text(material, named) or plaintext(html)
         if not material.transactional and not (links.unsubscribe in html and links.unsubscribe in text):
             raise TemplateBroken(f"template {material.template}: a marketing message needs an unsubscribe link")
+        if links.confirm is not None and not (links.confirm in html and links.confirm in text):
+            raise TemplateBroken(f"template {material.template}: a message that asks for a confirmation needs its link")
         return Rendered(subject=str(named["subject"]), html=html, text=text, urls=links.urls)
 
     def mjml(self, material: Material) -> str:

@@ -3,8 +3,9 @@
 A variable without a value is left out, so that a template has to say what stands there instead
 (`{{ first_name | default: "there" }}`, or an `if` around it). Always there: `store.name`, `store.url`, `subject`
 (in the body), the lists, `currency`, `locale`, `transactional` and `pixel_url`. `unsubscribe_url` and
-`preferences_url` are there in marketing messages only. Prices are in minor units, for the `money` filter;
-`product.old_price` is there in price alerts only, if the customer saw a higher price before.
+`preferences_url` are there in marketing messages only, `confirm_url` in those that ask for a confirmation. Prices are
+in minor units, for the `money` filter; `product.old_price` is there in price alerts only, if the customer saw a higher
+price before.
 """
 
 import re
@@ -36,6 +37,7 @@ NAMES = frozenset(
         "unsubscribe_url",
         "preferences_url",
         "pixel_url",
+        "confirm_url",
     }
 )
 """Every variable there is; the lint holds templates against it."""
@@ -68,6 +70,7 @@ def variables(material: Material, links: TrackedLinks) -> dict[str, object]:
         "checkout_url": material.checkout_url,
         "order_id": plain(material.order_id),
         "pixel_url": links.pixel,
+        "confirm_url": links.confirm,
     }
     if not material.transactional:
         named |= {"unsubscribe_url": links.unsubscribe, "preferences_url": links.preferences}

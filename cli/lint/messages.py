@@ -12,7 +12,7 @@ from adapters.rendering.environment import environment
 from adapters.rendering.lint import problems
 from cli.lint.finding import Place
 from cli.lint.subject import House, Subject, shown
-from domain.facts import Fact
+from domain.facts import ConsentPending, Fact
 from domain.plans import Step
 
 ALWAYS = frozenset({
@@ -24,6 +24,7 @@ CODE = frozenset({"discount_code"})
 CART = frozenset({"lines", "total", "checkout_url"})
 ORDER = frozenset({"order_id", "lines", "total"})
 PRODUCT = frozenset({"product"})
+CONFIRMATION = frozenset({"confirm_url"})
 """What the material of a message about a product holds, and so on (adapters/postgres/material.py)."""
 
 
@@ -72,6 +73,8 @@ def provided_by(subject: Subject, step: Step) -> frozenset[str]:
 
 
 def _told_by(fact: type[Fact]) -> frozenset[str]:
+    if fact is ConsentPending:
+        return CONFIRMATION
     order, product = (fact.model_fields.get(name) for name in ("order_id", "product_id"))
     told = (ORDER if order else frozenset()) | (PRODUCT if product else frozenset())
     without = not any(field is not None and field.is_required() for field in (order, product))

@@ -86,9 +86,8 @@ def stock_requested(report: Report) -> Iterator[AnyFact]:
     fields = product_of(report.properties)
     yield from seen(fields, report)
     if (product := product_id(fields)) is not None:
-        yield ConsentChanged(
-            at=report.at, topic=Topic.BACK_IN_STOCK, granted=True, source="back_in_stock_request", ip=report.ip
-        )
+        source = "back_in_stock_request"
+        yield ConsentChanged(topic=Topic.BACK_IN_STOCK, granted=True, source=source, **report.evidence)
         yield StockRequested(at=report.at, product_id=product)
 
 
@@ -168,7 +167,7 @@ def _told(report: Report, stock: int | None = None, withdrawn: bool | None = Non
 
 def _of_our_own(report: Report) -> str | None:
     """Read the product of an event that nobody outside can have sent: only we know customers by our own ids."""
-    return None if report.event.who.customer_id is None else product_id(report.properties)
+    return product_id(report.properties) if report.ours else None
 
 
 def _of(currency: str, *amounts: int | None) -> str | None:

@@ -108,6 +108,10 @@ class Fields:
                 return [Fields(row if isinstance(row, dict) else {"id": row}) for row in rows]
         return None
 
+    def tells(self, *names: str) -> bool:
+        """Tell whether any of these fields has a value, understood or not."""
+        return any(value != "" for value in self._said(names))
+
     def text(self, *names: str, limit: int = _LONGEST_TEXT) -> str | None:
         """Read a text on one line, cut at a sensible length."""
         for value in self._said(names):
@@ -143,8 +147,12 @@ class Fields:
 
     def flags(self, *names: str) -> list[bool]:
         """Read every yes or no that was said under these names."""
-        said = [v if isinstance(v, bool) else _FLAGS.get(spelling(_written(v) or "")) for v in self._said(names)]
-        return [flag for flag in said if flag is not None]
+        return [flag for flag in self.answers(*names) if flag is not None]
+
+    def answers(self, *names: str) -> list[bool | None]:
+        """Read every answer under these names; None is one that is neither yes nor no."""
+        said = (value for value in self._said(names) if value != "")
+        return [v if isinstance(v, bool) else _FLAGS.get(spelling(_written(v) or "")) for v in said]
 
     def number(self, *names: str) -> float | None:
         """Read a finite number, held to a size that any column takes."""

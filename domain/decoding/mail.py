@@ -33,7 +33,7 @@ def clicked(report: Report) -> Iterator[AnyFact]:
 def delivered(report: Report) -> Iterator[AnyFact]:
     """Email Delivered: counts only from ourselves."""
     message = report.properties.uuid("message_id")
-    if message is not None and _ours(report):
+    if message is not None and report.ours:
         yield MessageDelivered(at=report.at, message_id=message)
 
 
@@ -41,7 +41,7 @@ def bounced(report: Report) -> Iterator[AnyFact]:
     """Email Bounced: counts only from ourselves."""
     told = report.properties
     kind = told.text("bounce")
-    if kind in _BOUNCES and _ours(report):
+    if kind in _BOUNCES and report.ours:
         yield MessageBounced(
             at=report.at, message_id=told.uuid("message_id"), address=told.email("address"), bounce=Kind(kind),
             detail=told.text("detail") or "",
@@ -51,15 +51,11 @@ def bounced(report: Report) -> Iterator[AnyFact]:
 def complained(report: Report) -> Iterator[AnyFact]:
     """Email Complained: counts only from ourselves."""
     told = report.properties
-    if _ours(report):
+    if report.ours:
         yield MessageComplained(
             at=report.at, message_id=told.uuid("message_id"), address=told.email("address"),
             detail=told.text("detail") or "",
         )  # fmt: skip
-
-
-def _ours(report: Report) -> bool:
-    return report.event.who.customer_id is not None
 
 
 DECODERS = {

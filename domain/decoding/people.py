@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, Literal
 
-from domain.consent import IDENTIFY
+from domain.consent import DOUBLE_OPT_IN, IDENTIFY, MAIL_AS_SUCH
 from domain.decoding.fields import Fields
-from domain.decoding.report import Report
+from domain.decoding.report import WORDING, Report
 from domain.facts import (
     AnyFact,
     ConsentChanged,
+    ConsentConfirmed,
     IdentitiesJoined,
     MarketingPaused,
     MarketingResumed,
@@ -50,7 +51,8 @@ _STATES = {"subscribed": True, "unsubscribed": False, "notsubscribed": False}
 _KNOWN = frozenset(
     folded(name)
     for name in (
-        *_EMAIL, *_PHONE, *_FIRST, *_LAST, *_NAME, *_LOCALE, *_TIMEZONE, *_MARKETING, *_VAGUE, *Topic, "unsubscribed",
+        *_EMAIL, *_PHONE, *_FIRST, *_LAST, *_NAME, *_LOCALE, *_TIMEZONE, *_MARKETING, *_VAGUE, *Topic, *WORDING,
+        "unsubscribed",
         *(name for names in _OTHER_CHANNELS.values() for name in names),
     )
 )  # fmt: skip
@@ -100,21 +102,21 @@ def profile_updated(report: Report) -> Iterator[AnyFact]:
 
 
 def subscribed(report: Report) -> Iterator[AnyFact]:
-    """Newsletter Subscribed."""
+    """Newsletter Subscribed: on a channel that we do not know it is consent to nothing."""
     person = report.properties.over(_customer(report))
     yield from _profile(report, person)
     channel, source = _channel(report), _source(report, "newsletter")
-    yield ConsentChanged(
-        at=report.at, channel=channel, topic=Topic.MARKETING, granted=True, source=source, ip=report.ip
-    )
+    if channel is not None:
+        yield ConsentChanged(channel=channel, topic=Topic.MARKETING, granted=True, source=source, **report.evidence)
     if channel == "email":
         yield NewsletterSubscribed(at=report.at)
 
 
 def unsubscribed(report: Report) -> Iterator[AnyFact]:
-    """Newsletter Unsubscribed."""
+    """Newsletter Unsubscribed: a channel that we do not know is taken for e-mail; to stop is the safe side."""
     yield from introduced(report)
-    yield Unsubscribed(at=report.at, channel=_channel(report), source=_source(report, "unsubscribed"), ip=report.ip)
+    channel = _channel(report) or "email"
+    yield Unsubscribed(channel=channel, source=_source(report, "unsubscribed"), **report.evidence)
 
 
 def preferences_saved(report: Report) -> Iterator[AnyFact]:
@@ -130,9 +132,21 @@ def preferences_saved(report: Report) -> Iterator[AnyFact]:
     for topic in Topic:
         granted = said.flag(topic)
         if granted is not None:
-            yield ConsentChanged(at=report.at, topic=topic, granted=granted, source=source, ip=report.ip)
+            yield ConsentChanged(topic=topic, granted=granted, source=source, **report.evidence)
     if said.flag("unsubscribed"):
-        yield Unsubscribed(at=report.at, source=source, ip=report.ip)
+        yield Unsubscribed(source=source, **report.evidence)
+
+
+def confirmed(report: Report) -> Iterator[AnyFact]:
+    """Consent Confirmed: counts only from ourselves."""
+    said, evidence = report.properties.under("topics"), report.evidence
+    topics = tuple(topic for topic in Topic if said.flag(topic))
+    if evidence["message_id"] is None or not topics:
+        return
+    for topic in topics:
+        yield ConsentChanged(topic=topic, granted=True, source=DOUBLE_OPT_IN, **evidence)
+    mail_as_such = not set(topics).isdisjoint(MAIL_AS_SUCH)
+    yield ConsentConfirmed(at=report.at, message_id=evidence["message_id"], mail_as_such=mail_as_such)
 
 
 def paused(report: Report) -> Iterator[AnyFact]:
@@ -188,11 +202,14 @@ def _of_form(form: re.Pattern[str], *texts: str | None) -> str | None:
 
 
 def _consents(report: Report, person: Fields, source: str, *, vague: bool = False) -> Iterator[ConsentChanged]:
-    """Read consent from what is said about a person; where two flags contradict each other, the answer is no."""
-    said: dict[tuple[Channel, Topic], list[bool]] = {}
+    """Read consent from what is said about a person; where two flags contradict each other, the answer is no.
+
+    Where one says yes and another cannot be understood, that is no consent either.
+    """
+    said: dict[tuple[Channel, Topic], list[bool | None]] = {}
     for topic in Topic:
-        said["email", topic] = person.flags(topic)
-    marketing = person.flags(*_MARKETING, *(_VAGUE if vague else ())) + _state(person, "email_marketing_consent")
+        said["email", topic] = person.answers(topic)
+    marketing = person.answers(*_MARKETING, *(_VAGUE if vague else ())) + _state(person, "email_marketing_consent")
     if person.flag("unsubscribed"):
         marketing.append(False)
     if not marketing and [topic for (_, topic), flags in said.items() if flags] == [Topic.NEWSLETTER]:
@@ -200,31 +217,34 @@ def _consents(report: Report, person: Fields, source: str, *, vague: bool = Fals
         marketing = said.pop(("email", Topic.NEWSLETTER))
     said["email", Topic.MARKETING] = marketing
     for channel, names in _OTHER_CHANNELS.items():
-        said[channel, Topic.MARKETING] = person.flags(*names) + _state(person, f"{channel}_marketing_consent")
+        said[channel, Topic.MARKETING] = person.answers(*names) + _state(person, f"{channel}_marketing_consent")
     for (channel, topic), flags in said.items():
-        if flags:
-            granted = all(flags)
-            yield ConsentChanged(
-                at=report.at, channel=channel, topic=topic, granted=granted, source=source, ip=report.ip
-            )
+        if False in flags or (flags and None not in flags):
+            granted = False not in flags
+            yield ConsentChanged(channel=channel, topic=topic, granted=granted, source=source, **report.evidence)
 
 
-def _state(person: Fields, name: str) -> list[bool]:
+def _state(person: Fields, name: str) -> list[bool | None]:
     granted = _STATES.get(folded(person.under(name).text("state") or ""))
-    return person.flags(name) if granted is None else [granted]
+    return person.answers(name) if granted is None else [granted]
 
 
 def _source(report: Report, default: str) -> str:
     return report.properties.text("consent_source", "source", limit=100) or default
 
 
-def _channel(report: Report) -> Channel:
+def _channel(report: Report) -> Channel | None:
+    """Read a channel: e-mail if none is told, None if it is one that we do not know."""
+    if not report.properties.tells("channel"):
+        return "email"
     match folded(report.properties.text("channel", limit=20) or ""):
+        case "email" | "mail":
+            return "email"
         case "sms":
             return "sms"
         case "push":
             return "push"
-    return "email"
+    return None
 
 
 DECODERS = {
@@ -235,4 +255,5 @@ DECODERS = {
     "Email Preferences Saved": preferences_saved,
     "Marketing Paused": paused,
     "Marketing Resumed": resumed,
+    "Consent Confirmed": confirmed,
 }

@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from domain.decoding.fields import Fields
 from domain.events import Event
+
+WORDING = ("consent_wording", "wording")
+"""Under which names a client tells the version of the text that a customer agreed to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +44,20 @@ class Report:
     def ip(self) -> str | None:
         """Where it came from, as evidence of consent: what the door let through; a payload never says it whole."""
         return self.event.ip or self.context.ip("ip")
+
+    @property
+    def ours(self) -> bool:
+        """Whether we recorded the event ourselves: only we name customers by our own ids."""
+        return self.event.who.customer_id is not None
+
+    @property
+    def evidence(self) -> dict[str, Any]:
+        """What proves a word of consent, as fields of its fact: when, where, with what, on which text."""
+        told = self.properties.opened("traits", "customer").over(self.body.under("traits"))
+        return {
+            "at": self.at,
+            "ip": self.ip,
+            "user_agent": self.context.text("user_agent"),
+            "wording": told.over(self.context.under("traits")).text(*WORDING, limit=100),
+            "message_id": self.properties.uuid("message_id") if self.ours else None,
+        }

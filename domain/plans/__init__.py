@@ -12,6 +12,7 @@ from domain.errors import InvalidPlan
 from domain.plans.back_in_stock import BackInStockPlan
 from domain.plans.browse_abandonment import BrowseAbandonmentPlan
 from domain.plans.cart_recovery import CartRecoveryPlan
+from domain.plans.double_opt_in import DoubleOptInPlan
 from domain.plans.follow_up import PREFIX, FollowUpPlan, FollowUpStep, is_follow_up
 from domain.plans.plan import SLACK, Plan, Step, Wait
 from domain.plans.post_purchase import PostPurchasePlan
@@ -26,6 +27,7 @@ __all__ = [
     "BackInStockPlan",
     "BrowseAbandonmentPlan",
     "CartRecoveryPlan",
+    "DoubleOptInPlan",
     "FollowUpPlan",
     "FollowUpStep",
     "Plan",
@@ -47,6 +49,7 @@ PLANS: dict[str, type[Plan]] = {
     "back-in-stock": BackInStockPlan,
     "browse-abandonment": BrowseAbandonmentPlan,
     "price-drop": PriceDropPlan,
+    "double-opt-in": DoubleOptInPlan,
 }
 """Every journey by name and the plan it takes; tests hold it against the registry of workflows.
 

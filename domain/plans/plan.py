@@ -106,9 +106,18 @@ class Plan(Value):
         return ()
 
     @property
+    def after_last(self) -> timedelta:
+        """How long a run waits for an answer to its last message; most are over with that."""
+        return timedelta(0)
+
+    @property
     def longest(self) -> timedelta:
         """How long a run can be under way; after that its row counts as closed."""
-        return self.before_first + sum((step.delay + step.deadline for step in self.steps), SLACK)
+        return self.before_first + self.after_last + sum((step.delay + step.deadline for step in self.steps), SLACK)
+
+    def ends_with(self, step: str) -> bool:
+        """Tell whether a run is over once this step is decided."""
+        return step == self.steps[-1].name and not self.after_last
 
     def retimed(self, other: "Plan") -> Self:
         """Take over the waits of another plan of the same journey: its durations, and the delays of shared steps."""

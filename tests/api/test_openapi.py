@@ -2,7 +2,7 @@
 
 import pytest
 
-PUBLIC = ("/track/email-open", "/track/email-click", "/unsubscribe", "/preferences")
+PUBLIC = ("/track/email-open", "/track/email-click", "/unsubscribe", "/preferences", "/confirm")
 ADMIN = ("/api/v1/runs/", "/api/v1/keys")
 """Opened by an API key alone; tests/api/test_runs_api.py and tests/api/test_security_api.py call them."""
 
@@ -25,6 +25,7 @@ async def test_every_endpoint_of_the_issue_is_described(document):
         *(f"/track/{call}" for call in ("view", "cart-add", "duration", "watchlist/add", "recommendations/{user_id}")),
         "/api/v1/carts/track",
         "/api/v1/customers/{customer}/journeys",
+        "/api/v1/customers/{customer}/consents",
         *(f"/api/v1/runs/{{run}}/{what}" for what in ("why", "skip-wait", "leave")),
         *(f"/api/v1/{what}" for what in ("keys", "keys/{key_id}", "keys/{key_id}/rotate", "origins", "audit")),
         *(f"/api/health{part}" for part in ("", "/db", "/engine", "/queue")),

@@ -14,7 +14,7 @@ from adapters.postgres.keys import KeyStore
 from adapters.settings import Settings
 from adapters.temporal.client import connect
 from adapters.temporal.operator import RunOperator
-from api import pages, preferences
+from api import confirmation, pages, preferences
 from api.services import Services
 from domain.ports import Clock
 from tests.api_pages.sent_mail import Mail, seed
@@ -47,6 +47,7 @@ async def browser() -> AsyncIterator[Browser]:
         app = FastAPI()
         app.include_router(pages.router)
         app.include_router(preferences.router)
+        app.include_router(confirmation.router)
         app.state.services = services
         opened.append(AsyncClient(transport=ASGITransport(app), base_url="https://mail.example"))
         return opened[-1]

@@ -54,6 +54,6 @@ async def seed(engine: AsyncEngine, store_name: str = "Blue Teapot", urls: tuple
         customer = {"store_id": mail.store_id, "customer_id": mail.customer_id}
         await connection.execute(insert(customers).values(**customer, email=ADDRESS, created_at=NOON))
         message = {**customer, **sent, "message_id": mail.message_id, "run_id": uuid4(), "address": ADDRESS}
-        row = {**message, "transactional": False, "urls": list(urls), "claimed_at": NOON}
+        row = {**message, "transactional": False, "urls": list(urls), "claimed_at": NOON, "sending_at": NOON}
         await connection.execute(insert(messages).values(row))
     return mail

@@ -46,7 +46,14 @@ async def test_saved_preferences_are_understood(client: AsyncClient, mail: Mail)
     [event] = await mail.events()
 
     said = [
-        ConsentChanged(at=NOON, topic=topic, granted=topic in chosen, source="preference_page", ip=_HERE)
+        ConsentChanged(
+            at=NOON,
+            topic=topic,
+            granted=topic in chosen,
+            source="preference_page",
+            ip=_HERE,
+            message_id=mail.message_id,
+        )
         for topic in Topic
     ]
     assert facts(event) == said

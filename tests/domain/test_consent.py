@@ -1,24 +1,31 @@
 """The consent ledger: the newest word counts, and unclear means no."""
 
 from datetime import UTC, datetime, timedelta
+from random import Random
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.consent import IDENTIFY, ConsentRecord, allows, asked_for_mail
+from domain.consent import (
+    IDENTIFY,
+    Confirmation,
+    ConsentRecord,
+    allows,
+    asked_for_mail,
+    awaiting,
+    understood,
+    wants_mail,
+)
 from domain.facts import Topic
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 TOPICS = [Topic.MARKETING, Topic.NEWSLETTER, Topic.BACK_IN_STOCK]
 
 topics = st.sampled_from(TOPICS)
-records = st.builds(
-    ConsentRecord,
-    topic=topics,
-    granted=st.booleans(),
-    at=st.integers(0, 5).map(lambda hours: START + timedelta(hours=hours)),
-)
+moments = st.integers(0, 5).map(lambda hours: START + timedelta(hours=hours))
+records = st.builds(ConsentRecord, topic=topics, granted=st.booleans(), at=moments)
 ledgers = st.lists(records, max_size=8)
 LATER = START + timedelta(hours=9)
 
@@ -118,3 +125,114 @@ def test_a_trait_that_changes_is_a_word() -> None:
 
     assert [allows(ledger[: n + 1], Topic.MARKETING) for n in range(3)] == [True, False, True]
     assert asked_for_mail(ledger) == START + timedelta(hours=2)
+
+
+# --- what cannot be understood
+
+
+@given(ledgers, topics, st.sampled_from(["", "newsleter", "carrier_pigeon"]), moments)
+def test_a_line_that_cannot_be_understood_grants_nothing_and_refuses_everything(
+    ledger: list[ConsentRecord], topic: Topic, unknown: str, at: datetime
+) -> None:
+    """Unclear means no: a topic of another version, or one that somebody misspelt in the database."""
+    line = {"topic": unknown, "at": at, "source": "form", "confirmation": None, "address": None}
+    yes, no = (SimpleNamespace(granted=granted, **line) for granted in (True, False))
+
+    assert allows(understood([*ledger, yes]), topic) == allows(ledger, topic)
+    assert not allows(understood([*ledger, no]), topic) or any(record.at > at for record in ledger)
+    assert not allows(understood([*ledger, SimpleNamespace(**{**vars(no), "at": LATER})]), topic)
+
+
+# --- double opt-in
+
+MINE, THEIRS = "ada@example.com", "somebody@example.com"
+asking = st.builds(
+    ConsentRecord,
+    topic=topics,
+    granted=st.just(True),
+    at=moments,
+    source=st.sampled_from([IDENTIFY, "form"]),
+    confirmation=st.just(Confirmation.AWAITED),
+)
+refusals = st.builds(
+    ConsentRecord, topic=topics, granted=st.just(False), at=moments, source=st.sampled_from([IDENTIFY, "page"])
+)
+confirmations = st.builds(
+    ConsentRecord,
+    topic=topics,
+    granted=st.just(True),
+    at=moments,
+    source=st.just("double_opt_in"),
+    confirmation=st.just(Confirmation.GIVEN),
+    address=st.sampled_from([MINE, THEIRS]),
+)
+lives = st.lists(asking | refusals | confirmations, max_size=8)
+
+
+@given(st.lists(asking | refusals, max_size=8), topics, st.sampled_from([MINE, None]))
+def test_whatever_is_asked_for_nothing_is_allowed_before_the_confirmation(
+    ledger: list[ConsentRecord], topic: Topic, address: str | None
+) -> None:
+    """In any order, with repetitions and refusals between: no marketing leaves, and no unsubscribe is taken back."""
+    assert not allows(ledger, topic, address)
+    assert not wants_mail(ledger, address)
+    assert asked_for_mail(ledger, address) is None
+
+
+@given(ledgers, lives, st.lists(asking, min_size=1, max_size=3), topics)
+def test_what_awaits_a_confirmation_changes_nothing(
+    before: list[ConsentRecord], life: list[ConsentRecord], asked: list[ConsentRecord], topic: Topic
+) -> None:
+    """Neither for better nor for worse, also beside consent from before the store asked for confirmations."""
+    ledger = [*before, *life]
+
+    assert allows([*ledger, *asked], topic, MINE) == allows(ledger, topic, MINE)
+    assert asked_for_mail([*ledger, *asked], MINE) == asked_for_mail(ledger, MINE)
+
+
+@given(lives, topics)
+def test_a_confirmation_counts_for_the_address_that_it_came_from(life: list[ConsentRecord], topic: Topic) -> None:
+    """Whoever changes the address of an account cannot take the consent along to somebody who never gave it."""
+    theirs = [record for record in life if record.address != MINE]
+
+    assert not allows(theirs, topic, MINE)
+    assert not allows(life, topic, None)
+
+
+@given(lives, st.randoms())
+def test_confirming_all_that_awaits_leaves_nothing_to_confirm_and_allows_it(
+    life: list[ConsentRecord], random: Random
+) -> None:
+    """In whatever order the lines are written, and however often."""
+    asked = awaiting(life, MINE)
+    answer = [
+        ConsentRecord(topic=topic, granted=True, at=LATER, confirmation=Confirmation.GIVEN, address=MINE)
+        for topic in asked
+    ]
+    ledger = [*life, *answer, *answer]
+    random.shuffle(ledger)
+
+    assert awaiting(ledger, MINE) == frozenset()
+    assert all(allows(ledger, topic, MINE) for topic in asked)
+    assert {topic for topic in TOPICS if allows(ledger, topic, MINE)} >= {t for t in TOPICS if allows(life, t, MINE)}
+
+
+@given(lives, topics)
+def test_a_withdrawal_leaves_nothing_to_confirm(life: list[ConsentRecord], topic: Topic) -> None:
+    """The link in a mail from before it must not bring back what was refused after it."""
+    own = [*life, ConsentRecord(topic=topic, granted=False, at=LATER)]
+    everything = [*life, ConsentRecord(topic=Topic.MARKETING, granted=False, at=LATER)]
+
+    assert topic not in awaiting(own, MINE)
+    assert awaiting(everything, MINE) == frozenset()
+
+
+@given(ledgers, topics)
+def test_consent_from_before_the_store_asked_keeps_counting_and_is_not_asked_for_again(
+    ledger: list[ConsentRecord], topic: Topic
+) -> None:
+    """A client that repeats it begins nothing."""
+    again = ConsentRecord(topic=topic, granted=True, at=LATER, confirmation=Confirmation.AWAITED)
+
+    assert awaiting(ledger, MINE) == frozenset()
+    assert (topic in awaiting([*ledger, again], MINE)) != allows(ledger, topic, MINE)

@@ -12,6 +12,7 @@ from domain.facts import (
     CartLineChanged,
     CartReported,
     ConsentChanged,
+    ConsentConfirmed,
     IdentitiesJoined,
     Line,
     LinkClicked,
@@ -170,6 +171,77 @@ def test_consent_traits_that_contradict_each_other_mean_no():
     traits = {"accepts_marketing": True, "email_opt_in": False}
 
     assert one(ConsentChanged, facts(event(kind="identify", traits=traits))).granted is False
+
+
+@pytest.mark.parametrize("unclear", ["maybe", 2, {}, {"state": "pending"}])
+def test_a_yes_beside_an_answer_that_cannot_be_understood_is_no_consent(unclear):
+    """Unclear means no; a no beside it stays a no, and an empty field says nothing."""
+    traits = {"accepts_marketing": True, "email_marketing_consent": unclear}
+
+    assert none_of(ConsentChanged, facts(event(kind="identify", traits=traits)))
+    no = facts(event(kind="identify", traits=traits | {"accepts_marketing": False}))
+    assert one(ConsentChanged, no).granted is False
+    empty = facts(event(kind="identify", traits=traits | {"email_marketing_consent": ""}))
+    assert one(ConsentChanged, empty).granted is True
+
+
+@pytest.mark.parametrize("channel", ["carrier pigeon", "whatsapp", {}, 7])
+def test_subscribing_on_an_unknown_channel_is_consent_to_nothing(channel):
+    """Least of all to mail."""
+    told = tracked("Newsletter Subscribed", {"channel": channel, "email": "a@b.example"})
+
+    assert [type(fact) for fact in told] == [ProfileChanged]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "body"),
+    [
+        ("identify", None, {"traits": {"marketing_consent": True, "consent_wording": "footer-3"}}),
+        ("track", "Newsletter Subscribed", {"properties": {"wording": "footer-3"}}),
+        ("track", "Back In Stock Requested", {"properties": {"product_id": "mug", "wording": "footer-3"}}),
+        ("track", "Email Preferences Saved", {"properties": {"newsletter": True, "wording": "footer-3"}}),
+        ("track", "Order Completed", {"properties": {"customer": {"accepts_marketing": True, "wording": "footer-3"}}}),
+    ],
+)
+def test_a_word_of_consent_comes_with_its_evidence(kind, name, body):
+    """Where it was said, with which browser, and on which text (GDPR art. 7 (1))."""
+    context = {"ip": "2001:db8::1", "userAgent": "Browser/1.0"}
+    told = facts(event(name, kind=kind, context=context, **body))
+    consent = one(ConsentChanged, told)
+
+    assert (consent.ip, consent.user_agent, consent.wording) == ("2001:db8::1", "Browser/1.0", "footer-3")
+    assert consent.message_id is None
+    assert all("wording" not in fact.traits for fact in told if isinstance(fact, ProfileChanged))
+
+
+def test_an_unsubscribe_comes_with_its_evidence():
+    """A refusal is proved like a grant."""
+    said = one(Unsubscribed, tracked("Unsubscribed", {"wording": "page-2"}, context={"userAgent": "Browser/1.0"}))
+
+    assert (said.ip, said.user_agent, said.wording) == ("192.0.2.7", "Browser/1.0", "page-2")
+
+
+MESSAGE = UUID("0190a5d0-ac96-77b4-bcce-b302099a8057")
+CONFIRMED = {"message_id": str(MESSAGE), "topics": {"newsletter": True, "price_drop_alerts": True, "spam": True}}
+
+
+def test_a_confirmation_says_what_was_confirmed_through_which_mail():
+    """One word on each topic, and one fact without evidence that workflows may see."""
+    told = facts(event("Consent Confirmed", who=Who(customer_id=UUID(int=1)), properties=CONFIRMED))
+
+    assert [(fact.topic, fact.granted, fact.source, fact.message_id) for fact in told[:-1]] == [
+        (Topic.PRICE_DROP, True, "double_opt_in", MESSAGE), (Topic.NEWSLETTER, True, "double_opt_in", MESSAGE),
+    ]  # fmt: skip
+    assert told[-1] == ConsentConfirmed(at=told[0].at, message_id=MESSAGE, mail_as_such=True)
+
+
+@pytest.mark.parametrize("lacking", ["our own id of the customer", "message_id", "topics"])
+def test_nobody_outside_can_confirm(lacking):
+    """A shop's write key is public; and without a mail, or a topic, there is nothing that was confirmed."""
+    who = Who(user_id="u-1") if "id of" in lacking else Who(customer_id=UUID(int=1))
+    properties = {name: value for name, value in CONFIRMED.items() if name != lacking}
+
+    assert facts(event("Consent Confirmed", who=who, properties=properties)) == []
 
 
 @pytest.mark.parametrize(

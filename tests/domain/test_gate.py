@@ -4,11 +4,12 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from domain.caps import Cap, Traffic
-from domain.delivery import CartQuiet, InStock, OrderStands, PriceLow, Result, Rule, Slot, Undecided
+from domain.delivery import CartQuiet, InStock, OrderStands, PriceLow, Result, Rule, Slot, Unconfirmed, Undecided
 from domain.facts import Topic
 from domain.gate import Truth, decide, may_forbid
 from domain.plans import Step
@@ -26,6 +27,7 @@ conditions = st.one_of(
     st.just(OrderStands(order_id="A-1")),
     st.builds(Undecided, product_id=st.just("mug"), quiet=spans),
     st.just(PriceLow(product_id="mug", percent=5)),
+    st.builds(Unconfirmed, by=around_now, again=spans),
 )
 slots = st.builds(
     Slot,
@@ -65,6 +67,8 @@ truths = st.builds(
     unsubscribed=st.booleans(),
     consented=st.booleans(),
     marketing_paused_until=st.none() | around_now,
+    unconfirmed=st.booleans(),
+    asked_at=st.none() | around_now.filter(lambda at: at <= NOW),
     last_marketing_at=st.none() | around_now,
     cart_lines=st.integers(0, 2),
     cart_changed_at=st.none() | around_now,
@@ -144,6 +148,10 @@ def test_every_condition_of_the_slot_holds_when_it_is_sent(slot, truth):
                     assert not truth.withdrawn
                     assert truth.stock is None or truth.stock > 0
                     assert truth.viewed_at is None or truth.viewed_at + quiet <= NOW
+                case Unconfirmed(by=by, again=again):
+                    assert truth.unconfirmed
+                    assert by > NOW
+                    assert truth.asked_at is None or truth.asked_at + again <= NOW
                 case PriceLow():
                     assert truth.price_minor is not None
                     assert truth.wanted_minor is not None
@@ -207,12 +215,45 @@ def test_a_message_that_is_allowed_and_true_is_sent(slot):
     """The gate is not simply shut."""
     about = {type(condition) for condition in slot.requires}
     assume(not {CartQuiet, Undecided} <= about)
+    assume(all(condition.by > NOW for condition in slot.requires if isinstance(condition, Unconfirmed)))
     cart = 0 if Undecided in about else 1
     truth = Truth(
-        address="ann@shop.example", consented=True, cart_lines=cart, stock=1, price_minor=900, wanted_minor=900
-    )
+        address="ann@shop.example", consented=True, cart_lines=cart, stock=1, price_minor=900, wanted_minor=900,
+        unconfirmed=True,
+    )  # fmt: skip
 
     assert sends(slot, truth)
+
+
+@pytest.mark.parametrize(
+    ("told", "result"),
+    [
+        ({}, Result.SENT),
+        ({"unconfirmed": False}, Result.STALE),
+        ({"asked_at": NOW - timedelta(hours=23)}, Result.CAPPED),
+        ({"asked_at": NOW - timedelta(hours=24)}, Result.SENT),
+        ({"suppressed": "bounced"}, Result.SUPPRESSED),
+        ({"unsubscribed": True}, Result.SENT),
+    ],
+)
+def test_a_mailbox_is_asked_to_confirm_while_there_is_something_to_confirm(told, result):
+    """Not after its time, not a second time within the day, never an address that bounced; consent is not needed."""
+    step = Step(name="confirm", template="double-opt-in", transactional=True)
+    until = Unconfirmed(by=NOW + timedelta(seconds=1), again=timedelta(days=1))
+    ids = {"store_id": "mugs", "customer_id": UUID(int=1), "run_id": UUID(int=2), "journey": "double-opt-in"}
+    slot = Slot(**ids, step=step, gap=timedelta(0), due=NOW, waited_from=NOW, requires=(until,))
+    truth = Truth(**{"address": "ann@shop.example", "unconfirmed": True, **told})
+
+    assert decide(slot, truth, NOW).result == result
+    assert decide(slot, truth, until.by).result == Result.STALE
+
+
+@given(slots, truths)
+def test_what_waits_for_a_confirmation_is_called_so(slot, truth):
+    """A marketer who asks why reads that the customer has not pressed the button yet."""
+    delivery = decide(slot, truth, NOW)
+    if delivery.result == Result.NO_CONSENT:
+        assert ("no confirmed consent" in delivery.because) == truth.unconfirmed
 
 
 def test_the_moment_a_gap_is_over_the_message_goes_out():

@@ -13,6 +13,8 @@ from domain.facts import Topic
 from domain.plans import PLANS, SLACK, BackInStockPlan, Step, WelcomePlan, validated
 
 JOURNEYS = list(PLANS)
+FREE = [journey for journey in JOURNEYS if journey != "double-opt-in"]
+"""Those whose messages may be transactional or not."""
 
 waits = st.integers(0, 400 * 86_400).map(lambda seconds: timedelta(seconds=seconds))
 steps = st.lists(
@@ -31,7 +33,7 @@ steps = st.lists(
 plans = st.fixed_dictionaries({}, optional={"enabled": st.booleans(), "gap": waits, "lateness": waits, "steps": steps})
 
 
-@given(st.sampled_from(JOURNEYS), plans)
+@given(st.sampled_from(FREE), plans)
 def test_a_plan_survives_json(journey, chosen):
     """A run carries its plan for months as JSON, and the store's row holds it."""
     plan = validated(journey, chosen)
@@ -50,6 +52,7 @@ def test_a_plan_survives_json(journey, chosen):
         ("back-in-stock", [timedelta(0), timedelta(hours=24)]),
         ("browse-abandonment", [timedelta(0), timedelta(days=1)]),
         ("price-drop", [timedelta(0)]),
+        ("double-opt-in", [timedelta(0)]),
     ],
 )
 def test_the_default_plans_are_those_of_the_design(journey, moments):
@@ -71,15 +74,30 @@ def test_the_entry_waits_are_those_of_the_design():
         "back-in-stock": timedelta(days=180),
         "browse-abandonment": timedelta(hours=2),
         "price-drop": timedelta(0),
+        "double-opt-in": timedelta(0),
     }
 
 
-@given(st.sampled_from(JOURNEYS), plans)
+@given(st.sampled_from(FREE), plans)
 def test_a_run_has_time_for_all_its_waits(journey, chosen):
     """A run's row must not count as closed while it is still waiting."""
     plan = validated(journey, chosen)
 
     assert plan.longest == plan.before_first + sum((step.delay + step.deadline for step in plan.steps), SLACK)
+    assert [plan.ends_with(step.name) for step in plan.steps] == [False] * (len(plan.steps) - 1) + [True]
+
+
+def test_a_run_that_waits_for_an_answer_is_not_over_with_its_last_message():
+    """Else its row would be closed, and nobody would tell it of the answer."""
+    plan = validated("double-opt-in", {"patience": "P30D", "steps": [{"name": "ask", "template": "double-opt-in"}]})
+
+    assert plan.longest >= timedelta(days=30) + SLACK
+    assert not plan.ends_with("ask")
+
+
+def test_double_opt_in_is_off_until_a_store_switches_it_on():
+    """Consent that a store has is not put in question by an update of ours."""
+    assert [journey for journey in JOURNEYS if not validated(journey, {}).enabled] == ["double-opt-in"]
 
 
 @pytest.mark.parametrize(
@@ -99,6 +117,8 @@ def test_a_run_has_time_for_all_its_waits(journey, chosen):
         ("back-in-stock", {"wave_ratio": 0}, "wave_ratio"),
         ("back-in-stock", {"wave_ratio": float("nan")}, "wave_ratio"),
         ("win-back", [], "plan"),
+        ("double-opt-in", {"patience": "PT0S"}, "patience"),
+        ("double-opt-in", {"steps": [{"name": "a", "template": "b", "transactional": False}]}, "steps.0.transactional"),
         ("birthday", {}, "journey"),
     ],
 )

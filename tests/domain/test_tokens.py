@@ -1,6 +1,7 @@
 """Link tokens: only what we signed, only for what we signed it for."""
 
 import string
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
@@ -28,15 +29,29 @@ def test_a_token_says_what_was_signed(message, purpose, link):
     assert set(token) <= set(ALPHABET)
 
 
+@given(st.uuids(), st.datetimes(datetime(2026, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001
+def test_a_token_says_until_when_it_is_good(message, expires_at):
+    """To the second; whoever asks has the clock. It is longer, for it stands in no header."""
+    token = signer.token(message, Purpose.CONFIRM, expires_at=expires_at)
+
+    assert signer.claims(token, Purpose.CONFIRM).expires_at == expires_at.replace(microsecond=0)
+    assert len(token) == 54
+
+
 @pytest.mark.parametrize("place", range(47))
 def test_a_token_with_any_single_bit_changed_is_refused(place):
     """Every one of the six bits of every letter, also those that base64 would not look at."""
     token = signer.token(MESSAGE, Purpose.UNSUBSCRIBE)
+    expiring = signer.token(MESSAGE, Purpose.CONFIRM, expires_at=datetime(2026, 3, 1, tzinfo=UTC))
 
     for bit in range(6):
         letter = ALPHABET[ALPHABET.index(token[place]) ^ (1 << bit)]
         with pytest.raises(InvalidToken):
             signer.claims(token[:place] + letter + token[place + 1 :], Purpose.UNSUBSCRIBE)
+        late = place + 7  # the bytes of the expiry among them
+        letter = ALPHABET[ALPHABET.index(expiring[late]) ^ (1 << bit)]
+        with pytest.raises(InvalidToken):
+            signer.claims(expiring[:late] + letter + expiring[late + 1 :], Purpose.CONFIRM)
 
 
 @given(st.uuids(), purposes, purposes)

@@ -11,7 +11,7 @@ import pytest
 import templates
 from adapters.rendering.variables import NAMES
 from cli.lint.finding import Finding
-from cli.lint.messages import ALWAYS, CART, CODE, MARKETING, ORDER, PRODUCT, provided_by
+from cli.lint.messages import ALWAYS, CART, CODE, CONFIRMATION, MARKETING, ORDER, PRODUCT, provided_by
 from cli.lint.production import FACTS, production
 from cli.lint.report import RULES, findings
 from cli.lint.subject import House, Subject, subjects
@@ -175,7 +175,7 @@ def test_every_fact_that_a_journey_of_ours_hears_is_found_in_the_code() -> None:
 
 def test_every_variable_has_a_known_source() -> None:
     """Whoever adds a variable says here which messages have it."""
-    assert ALWAYS | MARKETING | CODE | CART | ORDER | PRODUCT == NAMES
+    assert ALWAYS | MARKETING | CODE | CART | ORDER | PRODUCT | CONFIRMATION == NAMES
 
 
 @pytest.mark.parametrize("subject", subjects(JOURNEYS, {}), ids=lambda subject: subject.name)

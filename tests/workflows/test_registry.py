@@ -71,7 +71,8 @@ def test_only_facts_that_a_journey_cares_about_cost_a_look() -> None:
     assert cared_for == {
         "signed_up", "newsletter_subscribed", "cart_changed", "cart_emptied", "order_placed", "order_refunded",
         "order_cancelled", "stock_requested", "stock_arrived", "stock_released", "product_withdrawn", "event_heard",
-        "interest_shown", "price_dropped", "price_rose", "marketing_resumed",
+        "interest_shown", "price_dropped", "price_rose", "consent_pending", "consent_confirmed", "consent_withdrawn",
+        "marketing_resumed",
     }  # fmt: skip
     view = FACTS["product_viewed"].model_construct(kind="product_viewed")
     assert not any(listens(journey, view) for journey in JOURNEYS)

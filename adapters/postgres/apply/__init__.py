@@ -8,12 +8,13 @@ fact returns nothing.
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from adapters.postgres.apply import browsing, catalogue, feedback, people, purchases
+from adapters.postgres.apply import browsing, catalogue, confirmation, feedback, people, purchases
 from adapters.postgres.apply.applying import Applying, Derived
 from domain.facts import (
     CartLineChanged,
     CartReported,
     ConsentChanged,
+    ConsentConfirmed,
     Fact,
     LinkClicked,
     MarketingPaused,
@@ -48,6 +49,7 @@ _CHANGES: dict[type[Fact], Callable[[Applying, Any], Awaitable[list[Derived]]]] 
     Unsubscribed: people.unsubscribed,
     MarketingPaused: people.marketing_pause,
     MarketingResumed: people.marketing_pause,
+    ConsentConfirmed: confirmation.confirmed,
     SignedUp: people.told_as_is,
     NewsletterSubscribed: people.told_as_is,
     ProductViewed: browsing.viewed,

@@ -1,16 +1,16 @@
 """People: who a customer is, and what they allow."""
 
-from datetime import datetime
 from uuid import uuid5
 
 from sqlalchemy import and_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from adapters.postgres import silence
+from adapters.postgres.apply import confirmation
 from adapters.postgres.apply.applying import Applying, Derived
 from adapters.postgres.tables import consents, customers
 from domain import profile as profiles
-from domain.consent import IDENTIFY
+from domain.consent import IDENTIFY, Confirmation
 from domain.facts import (
     ConsentChanged,
     Fact,
@@ -42,32 +42,45 @@ async def profile(on: Applying, fact: ProfileChanged) -> list[Derived]:
     await on.connection.execute(change)
     if "email" in values:
         await silence.settle(on.connection, on.store_id, on.customer_id)
+        if values["email"] != row.email:
+            return await confirmation.moved(on, fact.at)
     return []
 
 
 async def consent(on: Applying, fact: ConsentChanged) -> list[Derived]:
     """Write the word of consent down."""
-    await _record_consent(
-        on, fact.channel, fact.topic, granted=fact.granted, source=fact.source, ip=fact.ip, at=fact.at
-    )
+    state, address = await confirmation.needed(on, fact)
+    await _record(on, fact, fact.topic, granted=fact.granted, confirmation=state, address=address)
     if fact.granted or fact.source == IDENTIFY:  # an earlier "no" makes a later "yes" a word again
         await silence.settle(on.connection, on.store_id, on.customer_id, fact.channel)
-    return []
+    if not fact.granted:
+        return await confirmation.withdrawn(on, fact.at)
+    return await confirmation.asked(on, fact) if state is Confirmation.AWAITED else []
 
 
-async def _record_consent(
-    on: Applying, channel: str, topic: Topic, *, granted: bool, source: str, ip: str | None, at: datetime
+async def _record(
+    on: Applying,
+    fact: ConsentChanged | Unsubscribed,
+    topic: Topic,
+    *,
+    granted: bool,
+    confirmation: Confirmation | None = None,
+    address: str | None = None,
 ) -> None:
     row = {
         "store_id": on.store_id,
-        "consent_id": uuid5(on.event.id, f"{channel}:{topic}"),
+        "consent_id": uuid5(on.event.id, f"{fact.channel}:{topic}"),
         "customer_id": on.customer_id,
-        "channel": channel,
+        "channel": fact.channel,
         "topic": topic,
         "granted": granted,
-        "source": source[:200],
-        "ip": ip,
-        "at": at,
+        "confirmation": confirmation,
+        "address": address,
+        "source": fact.source[:200],
+        "ip": fact.ip,
+        "user_agent": fact.user_agent,
+        "wording": fact.wording,
+        "at": fact.at,
         "recorded_at": on.now,
     }
     await on.connection.execute(upsert(consents).values(row).on_conflict_do_nothing())
@@ -75,10 +88,9 @@ async def _record_consent(
 
 async def unsubscribed(on: Applying, fact: Unsubscribed) -> list[Derived]:
     """Withdraw consent, and silence the address."""
-    source, ip = fact.source, fact.ip
-    await _record_consent(on, fact.channel, Topic.MARKETING, granted=False, source=source, ip=ip, at=fact.at)
+    await _record(on, fact, Topic.MARKETING, granted=False)
     await silence.asked_for(on.connection, on.store_id, on.customer_id, fact.channel, fact.at)
-    return []
+    return await confirmation.withdrawn(on, fact.at)
 
 
 async def marketing_pause(on: Applying, fact: MarketingPaused | MarketingResumed) -> list[Derived]:

@@ -1,6 +1,7 @@
 """The renderer: what a template can do, what it cannot, and what it is told when it is broken."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
@@ -155,6 +156,20 @@ class TestLimits:
             written(text="Hello").render(own)
 
         assert written(text="Hello").render(own.model_copy(update={"transactional": True})).text == "Hello\n"
+
+    def test_a_request_to_confirm_needs_its_link_which_is_good_for_some_time(
+        self, written: Written, own: Material, signer: Signer
+    ) -> None:
+        """It leads to the page itself, not over a redirect; to everybody else the variable is unknown."""
+        until = datetime(2026, 3, 1, tzinfo=UTC)
+        asking = own.model_copy(update={"transactional": True, "confirm_by": until})
+        with pytest.raises(TemplateBroken, match="confirmation needs its link"):
+            written("Hello").render(asking)
+
+        token = written("{{ confirm_url }}").render(asking).text.partition("/confirm?token=")[2].split()[0]
+        assert signer.claims(token, Purpose.CONFIRM).expires_at == until
+        with pytest.raises(TemplateBroken, match="confirm_url"):
+            written("{{ confirm_url }}").render(own)
 
     @pytest.mark.parametrize("subject", ["", " \n ", "{% if false %}x{% endif %}"])
     def test_an_empty_subject_is_an_error(self, written: Written, own: Material, subject: str) -> None:
