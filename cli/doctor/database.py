@@ -91,9 +91,9 @@ async def _rights(connection: psycopg.AsyncConnection) -> list[Finding]:
             fix = f"journeys migrate; or have somebody who may: grant {APP}, {ACROSS} to {connection.info.user}"
             return [problem("rights", f"{connection.info.user} may not take the role {role}", fix)]
     names = [table.name for table in metadata.sorted_tables]
-    query = (
+    query = (  # some may only be added to
         "select name from unnest(%(names)s::text[]) as t (name) where not has_table_privilege(%(role)s, name, 'select')"
-        " or not has_table_privilege(%(role)s, name, 'insert') or not has_table_privilege(%(role)s, name, 'update')"
+        " or not has_table_privilege(%(role)s, name, 'insert')"
     )
     answer = await connection.execute(query, {"names": names, "role": APP})
     missing = [row[0] for row in await answer.fetchall()]
