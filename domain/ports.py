@@ -98,7 +98,11 @@ class Waitlist(Protocol):
     """The customers who wait for a product, first come first served."""
 
     async def next_wave(self, store_id: str, product_id: str, ratio: float, now: datetime) -> Wave:
-        """Read the stock again and choose who is told next; repeating an unfinished wave returns it again."""
+        """Read the stock again and choose who is told next; repeating an unfinished wave returns it again.
+
+        Raises:
+            Unavailable: A run of the wave has yet to begin; ask again.
+        """
         ...
 
     async def wave_told(self, store_id: str, product_id: str, workflow_ids: Sequence[str], now: datetime) -> None:

@@ -17,8 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.postgres import pauses
 from adapters.postgres import runs as run_rows
-from adapters.postgres.tables import orders, products, runs, waitlist
+from adapters.postgres.tables import events, orders, products, runs, waitlist
 from adapters.postgres.tenancy import as_store
+from domain.errors import Unavailable
 from domain.facts import ProductWithdrawn, StockReleased
 from domain.ports import Wave
 from domain.runs import Outcome
@@ -184,8 +185,14 @@ class PostgresWaitlist:
             runs.c.customer_id == waitlist.c.customer_id,
             runs.c.ended_at.is_(None),
         )
-        query = select(runs.c.workflow_id).join(waitlist, under_way).where(unfinished).order_by(*in_line)
-        found = (await connection.execute(query)).all()
+        # Temporal would take the signal to a run that the router is just about to begin for one that came too late.
+        still_owed = exists().where(
+            events.c.store_id == runs.c.store_id, events.c.id == runs.c.trigger_event, events.c.state == "applied"
+        )
+        query = select(runs.c.workflow_id, still_owed.label("yet_to_begin")).join(waitlist, under_way).where(unfinished)
+        found = (await connection.execute(query.order_by(*in_line))).all()
+        if any(row.yet_to_begin for row in found):
+            raise Unavailable("a run of this wave has yet to begin")
         # Whoever waits without a run (it was ended by hand) must not hold the queue up.
         gone = update(waitlist).where(unfinished, ~exists().where(under_way))
         left = (await connection.execute(gone.values(left_at=now).returning(waitlist.c.customer_id))).all()

@@ -4,11 +4,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from adapters.postgres.tables import products, runs, waitlist
+from adapters.postgres.tables import events, products, runs, waitlist
 from adapters.postgres.waitlist import PostgresWaitlist
+from domain.errors import Unavailable
 from domain.events import Who
 from domain.facts import ProductWithdrawn, StockReleased
 from domain.ports import Wave
@@ -98,6 +99,23 @@ async def test_whoever_waits_without_a_run_does_not_hold_the_queue_up(mugs: Tell
     wave = await next_wave(mugs, line)
     assert await users_of(mugs, wave) == ["cleo"]
     assert wave.waiting == 2
+
+
+async def test_a_wave_waits_for_a_run_that_the_router_is_about_to_begin(mugs: Telling, line: PostgresWaitlist) -> None:
+    """Temporal does not know it yet: told now, it would never hear of the restock, and its customer neither."""
+    await ask(mugs, "ada")
+    await stock(mugs, 1)
+    (run,) = await mugs.rows(runs)
+    applied = {
+        "store_id": mugs.store_id, "id": run.trigger_event, "message_id": "m-1", "type": "track", "payload": {},
+        "at": START, "received_at": START, "shard": 0, "state": "applied",
+    }  # fmt: skip
+    await mugs.write(insert(events).values(applied))
+    with pytest.raises(Unavailable):
+        await next_wave(mugs, line)
+
+    await mugs.write(update(events).values(state="routed"))
+    assert (await next_wave(mugs, line)).workflow_ids == (run.workflow_id,)
 
 
 async def test_nobody_with_a_run_is_an_empty_wave(mugs: Telling, line: PostgresWaitlist) -> None:
