@@ -22,10 +22,11 @@ from adapters.postgres.tables import imports
 from adapters.postgres.tenancy import as_store
 from domain.events import Event
 from domain.facts import ConsentChanged, ProfileChanged
+from domain.profile import stamped
 from domain.values import UtcTime, Value
 
-_PROFILE = ("email", "phone", "first_name", "last_name", "locale", "timezone")
-_ROW = ("place", "customer_id", "user_id", "anonymous_id", "named_email", *_PROFILE, "traits", "told_at")
+PROFILE = ("email", "phone", "first_name", "last_name", "locale", "timezone")
+_ROW = ("place", "customer_id", "user_id", "anonymous_id", "named_email", *PROFILE, "traits", "told_at")
 _WORD = ("place", "consent_id", "channel", "topic", "granted", "source", "ip", "at")
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
@@ -94,8 +95,8 @@ _ERASED = text(f"""
 _LEAVE_OUT = text("delete from import_rows where place = any(:places)")
 _TAKE = text(f"""
     with {_NAMES}, people as (
-        insert into customers (store_id, customer_id, {", ".join(_PROFILE)}, traits, told_at, created_at)
-        select :store_id, customer_id, {", ".join(_PROFILE)}, traits, told_at, :now from import_rows
+        insert into customers (store_id, customer_id, {", ".join(PROFILE)}, traits, told_at, created_at)
+        select :store_id, customer_id, {", ".join(PROFILE)}, traits, told_at, :now from import_rows
     ), named as (
         insert into identities (store_id, kind, value, customer_id)
         select :store_id, kind, value, customer_id from names
@@ -207,13 +208,13 @@ class CustomerImport:
 
 def copy_row(line: int, event: Event, profile: ProfileChanged | None) -> str:
     """Write a customer as a line of COPY: what an `identify` event would make of them."""
-    told = {} if profile is None else {name: getattr(profile, name) for name in _PROFILE}
+    told = {} if profile is None else {name: getattr(profile, name) for name in PROFILE}
     traits = {} if profile is None else profile.traits
     said = [*(name for name, value in told.items() if value is not None), *(f"traits.{name}" for name in traits)]
-    stamps = dict.fromkeys(said, event.at.isoformat())
+    stamps = stamped(said, event.at, chosen=False)
     return _line(
         line, new_id(), event.who.user_id, event.who.anonymous_id, event.who.email,
-        *(told.get(name) for name in _PROFILE), json.dumps(traits, ensure_ascii=False), json.dumps(stamps),
+        *(told.get(name) for name in PROFILE), json.dumps(traits, ensure_ascii=False), json.dumps(stamps),
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
-from adapters.postgres.imports import Block, copy_row, copy_word
+from adapters.postgres.imports import PROFILE, Block, copy_row, copy_word
 from api.envelope import Arrival, moment, understood
 from cli.importing.reading import Row
 from domain.consent import IDENTIFY
@@ -85,7 +85,7 @@ def events_of(row: Understood, arrival: Arrival) -> list[Event]:
     """Return the events that say the same as a row, for the door; repeated, they are the same events."""
     traits: dict[str, Any] = {}
     if row.profile is not None:
-        told = row.profile.model_dump(exclude={"kind", "at", "traits"}, exclude_none=True)
+        told = row.profile.model_dump(include=set(PROFILE), exclude_none=True)
         traits = {**row.profile.traits, **told}
     topics: dict[str, bool] = {}
     for word in row.words:

@@ -15,7 +15,7 @@ from sqlalchemy import event as happens
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from adapters.postgres import links, queue
+from adapters.postgres import links, preferences, queue
 from adapters.postgres.engine import create_engine
 from adapters.postgres.imports import CustomerImport
 from adapters.postgres.ingest import EventStore
@@ -45,15 +45,18 @@ OURS = {"import_rows", "import_words"}
 
 # Customers enough that no planner would rather read them all.
 _FILL = """
-    create temp table n as select n, md5('c' || n)::uuid as c, 'p' || n % 100 as p, 'c' || n || '@x.test' as address
-        from generate_series(1, 4000) n;
+    create temp table n as
+        select n, md5('c' || n)::uuid as c, 'p' || n % 100 as p, 'c' || n || '@x.test' as address, (
+            lpad(to_hex((extract(epoch from now()) * 1000)::bigint), 12, '0') || '7' || substr(md5('e' || n), 1, 19)
+        )::uuid as id from generate_series(1, 4000) n;
     insert into customers (store_id, customer_id, email, created_at) select 'mugs', c, address, '2026-01-01' from n;
     insert into identities (store_id, kind, value, customer_id) select 'mugs', 'user', 'u' || n, c from n;
     insert into identities (store_id, kind, value, customer_id) select 'mugs', 'email', address, c from n;
     insert into events (store_id, id, message_id, type, name, user_id, anonymous_id, email, payload, at, received_at,
                         shard, state, error)
-        select 'mugs', md5('e' || n)::uuid, 'm' || n, 'track', 'Product Viewed', 'u' || n, 'a' || n, address, '{}',
+        select 'mugs', id, 'm' || n, 'track', 'Product Viewed', 'u' || n, 'a' || n, address, '{}',
                '2026-01-01', '2026-01-01', n % 64, case when n % 40 = 0 then 'parked' else 'routed' end, 'why' from n;
+    insert into dedup_keys (store_id, message_id, event_id) select 'mugs', 'm' || n, id from n;
     insert into carts (store_id, customer_id, cart, total_minor) select 'mugs', c, '{}', 0 from n;
     insert into orders (store_id, order_id, customer_id, status, placed_at, lines, updated_at)
         select 'mugs', 'o' || n, c, 'placed', '2026-01-01', '[{"product_id": "cup", "quantity": 1}]', '2026-01-01'
@@ -97,6 +100,7 @@ class Plans:
 
     def __init__(self) -> None:
         self.by_statement: dict[str, list[Any]] = {}
+        self.empty: set[str] = set()
 
     def full_reads(self) -> dict[str, set[str]]:
         """The statements that read a large table from end to end, and which."""
@@ -104,7 +108,8 @@ class Plans:
             statement: {t for plan in plans for t in _read_whole(plan)}
             for statement, plans in self.by_statement.items()
         }
-        return {" ".join(s.split()): tables - SMALL - OURS for s, tables in found.items() if tables - SMALL - OURS}
+        ignored = SMALL | OURS | self.empty
+        return {" ".join(s.split()): large for s, tables in found.items() if (large := tables - ignored)}
 
 
 def _read_whole(node: dict[str, Any]) -> Iterator[str]:
@@ -156,10 +161,12 @@ async def watched(settings: Settings, plans: Plans) -> AsyncIterator[AsyncEngine
 
 
 @pytest.fixture
-async def filled(settings: Settings, store: Shop) -> None:
-    """Large tables."""
+async def filled(settings: Settings, store: Shop, plans: Plans) -> None:
+    """Large tables; nothing can be said of those that stay empty: the weeks to come."""
     async with await psycopg.AsyncConnection.connect(settings.psycopg_url, autocommit=True) as connection:
         await connection.execute(_FILL)
+        empty = await connection.execute("select relname from pg_class where relkind = 'r' and relpages = 0")
+        plans.empty = {name for (name,) in await empty.fetchall()}
 
 
 async def test_no_statement_of_a_hot_path_reads_a_large_table_from_end_to_end(
@@ -172,7 +179,7 @@ async def test_no_statement_of_a_hot_path_reads_a_large_table_from_end_to_end(
     await messages_are_claimed(mugs)
     await a_wave(mugs)
     await links.message(watched, UUID(int=1))
-    await links.topics(watched, mugs.store_id, await mugs.customer("u7"))
+    await preferences.of_customer(watched, mugs.store_id, await mugs.customer("u7"))
     await journeys_of(watched, mugs.store_id, "u7")
     await an_import(mugs)
 
