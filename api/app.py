@@ -42,7 +42,7 @@ from api.pages import router as pages
 from api.patience import Patience
 from api.preferences import router as preferences
 from api.services import Services
-from domain.errors import Unavailable
+from domain.errors import JourneysError
 from domain.ports import Clock
 from domain.receipts import Notary
 from domain.tokens import Signer
@@ -143,7 +143,7 @@ async def _share_limits(services: Services) -> None:
     """Add up with the other processes of the API what keys have taken, each second."""
     while True:
         await asyncio.sleep(1.0)
-        with suppress(Unavailable):  # each process then limits by what it knows
+        with suppress(JourneysError):  # each process then limits by what it knows
             await services.meter.share(services.engine, services.clock())
 
 

@@ -23,7 +23,7 @@ from tests.adapters.postgres.conftest import START, Telling
 
 MINUTE = timedelta(minutes=1)
 NOW = START + timedelta(hours=2)
-TABLES = [table for table in metadata.sorted_tables if table.name not in {"stores", "keys", "events", "plans"}]
+TABLES = [table for table in metadata.sorted_tables if table.name not in {"stores", "keys", "events", "plans", "audit"}]
 
 
 @pytest.fixture
