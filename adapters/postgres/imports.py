@@ -16,7 +16,7 @@ from sqlalchemy import Update, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from adapters.postgres import tombstones
+from adapters.postgres import plans, tombstones
 from adapters.postgres.identities import lone_introducer, new_id
 from adapters.postgres.tables import imports
 from adapters.postgres.tenancy import as_store
@@ -27,7 +27,7 @@ from domain.values import UtcTime, Value
 
 PROFILE = ("email", "phone", "first_name", "last_name", "locale", "timezone")
 _ROW = ("place", "customer_id", "user_id", "anonymous_id", "named_email", *PROFILE, "traits", "told_at")
-_WORD = ("place", "consent_id", "channel", "topic", "granted", "source", "ip", "at")
+_WORD = ("place", "consent_id", "channel", "topic", "granted", "source", "ip", "wording", "at")
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 _STAGE = """
@@ -36,7 +36,8 @@ _STAGE = """
         first_name text, last_name text, locale text, timezone text, traits jsonb, told_at jsonb
     ) on commit delete rows;
     create temp table if not exists import_words (
-        place integer, consent_id uuid, channel text, topic text, granted boolean, source text, ip text, at timestamptz
+        place integer, consent_id uuid, channel text, topic text, granted boolean, source text, ip text, wording text,
+        at timestamptz
     ) on commit delete rows
 """
 _NAMES = """
@@ -101,8 +102,10 @@ _TAKE = text(f"""
         insert into identities (store_id, kind, value, customer_id)
         select :store_id, kind, value, customer_id from names
     ), said as (
-        insert into consents (store_id, consent_id, customer_id, channel, topic, granted, source, ip, at, recorded_at)
-        select :store_id, w.consent_id, r.customer_id, w.channel, w.topic, w.granted, w.source, w.ip, w.at, :now
+        insert into consents (store_id, consent_id, customer_id, channel, topic, granted, source, ip, wording,
+                              confirmation, at, recorded_at)
+        select :store_id, w.consent_id, r.customer_id, w.channel, w.topic, w.granted, w.source, w.ip, w.wording,
+               case when :asks and w.granted and w.channel = 'email' then 'awaited' end, w.at, :now
         from import_words w join import_rows r on r.place = w.place
     )
     select count(*) from import_rows
@@ -183,7 +186,8 @@ class CustomerImport:
                 known, others = known - erased, others | erased
             if known or others:
                 await connection.execute(_LEAVE_OUT, {"places": [*known, *others]})
-            new = await connection.scalar(_TAKE, {**here, "now": now}) or 0
+            asks = await _asks_for_confirmation(connection, self._store_id)
+            new = await connection.scalar(_TAKE, {**here, "now": now, "asks": asks}) or 0
             if others:
                 # Before the commit: if we die in between, the rows come again, and their events are known by then.
                 await door(sorted(others))
@@ -222,12 +226,19 @@ def copy_word(line: int, event: Event, word: ConsentChanged) -> str:
     """Write a word of consent as a line of COPY."""
     consent_id = uuid5(event.id, f"{word.channel}:{word.topic}")
     source = word.source[:200]
-    return _line(line, consent_id, word.channel, word.topic, word.granted, source, word.ip, word.at.isoformat())
+    at = word.at.isoformat()
+    return _line(line, consent_id, word.channel, word.topic, word.granted, source, word.ip, word.wording, at)
 
 
 def _line(*values: object) -> str:
     cells = ("\\N" if value is None else str(value).translate(_ESCAPES) for value in values)
     return "\t".join(cells) + "\n"
+
+
+async def _asks_for_confirmation(connection: AsyncConnection, store_id: str) -> bool:
+    """Tell whether the store's consent counts only once it is confirmed (docs/consent.md)."""
+    offer = (await plans.current(connection, store_id)).get("double-opt-in")
+    return offer is not None and offer.plan.enabled
 
 
 async def _stage(connection: AsyncConnection, block: Block) -> None:

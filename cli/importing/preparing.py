@@ -88,6 +88,9 @@ def events_of(row: Understood, arrival: Arrival) -> list[Event]:
         told = row.profile.model_dump(include=set(PROFILE), exclude_none=True)
         traits = {**row.profile.traits, **told}
     topics: dict[str, bool] = {}
+    wording = next((word.wording for word in row.words if word.wording is not None), None)
+    if wording is not None:
+        traits["consent_wording"] = wording
     for word in row.words:
         if word.channel != "email":
             traits[f"{word.channel}_opt_in"] = word.granted
@@ -103,7 +106,7 @@ def events_of(row: Understood, arrival: Arrival) -> list[Event]:
         calls.append(
             {
                 **call, "type": "track", "event": "Email Preferences Saved", "timestamp": word.at.isoformat(),
-                "properties": {"topics": topics, "source": word.source, "email": who.email},
+                "properties": {"topics": topics, "source": word.source, "wording": wording, "email": who.email},
                 "context": {"ip": word.ip},
             }
         )  # fmt: skip

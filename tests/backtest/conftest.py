@@ -25,7 +25,8 @@ DATA = Path(__file__).parents[3] / "shared" / "data"
 
 Rehearse = Callable[..., Awaitable[Tally]]
 
-_EMPTY = "; ".join(f"delete from {table.name}" for table in reversed(metadata.sorted_tables))  # noqa: S608
+_SWITCHES = "select set_config('journeys.erasure', 'on', true), set_config('journeys.retention', 'on', true)"
+_EMPTY = "; ".join([_SWITCHES, *(f"delete from {table.name}" for table in reversed(metadata.sorted_tables))])  # noqa: S608
 
 
 def recorded(name: str) -> Path:

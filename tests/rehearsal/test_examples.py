@@ -28,8 +28,9 @@ async def test_an_example_tells_the_journeys_of_its_fact(
 
 
 def test_every_fact_that_begins_or_ends_a_journey_can_be_made_to_happen() -> None:
-    """Whoever tests a journey needs them; what only becomes true for a run that is under way excepted."""
+    """Whoever tests a journey needs them; what only becomes true for a run, or where a store asks, excepted."""
     derived = {"EventHeard", "StockReleased", "ProductWithdrawn", "PriceRose"}
+    derived |= {"ConsentPending", "ConsentConfirmed", "ConsentWithdrawn"}
     named = {fact for journey in JOURNEYS for fact in (*journey.entered_by, *journey.ends)}
 
     assert {fact.__name__ for fact in named - set(EXAMPLES)} <= derived

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from adapters.postgres import tombstones
+from adapters.postgres import plans, tombstones
 from adapters.postgres.imports import CustomerImport, Progress
 from adapters.postgres.tables import consents, customers, events, imports, stores
 from adapters.postgres.tables import identities as identity_rows
@@ -23,6 +23,7 @@ from cli.importing.reading import CustomerFile
 from cli.main import app
 from domain.errors import InvalidInput
 from domain.events import Event, Who
+from domain.plans import validated
 from testing.inspection import as_owner
 from tests.adapters.postgres.conftest import START, Telling
 from tests.conftest import Shop
@@ -124,6 +125,23 @@ async def test_an_import_leaves_what_the_same_events_would(
     assert await state(mugs) == await state(pots)
     (word,) = [row for row in await mugs.rows(consents) if row.source == "checkout"]
     assert (word.granted, word.at.isoformat(), word.ip) == (True, "2025-12-24T18:00:00+00:00", "192.0.2.7")
+
+
+async def test_in_a_store_with_double_opt_in_what_is_imported_awaits_its_confirmation(
+    importer: Importer, mugs: Telling, pots: Telling, tmp_path: Path
+) -> None:
+    """With evidence or without, by either way; a refusal counts at once."""
+    rows = [f"{row},footer-3" for row in ROWS.strip().splitlines()[:2]]
+    path = written(tmp_path / "customers.csv", *rows, header=f"{HEADER},consent_wording")
+    asks = validated("double-opt-in", {"enabled": True})
+    for store in (mugs, pots):
+        await plans.put(store.engine, store.store_id, "double-opt-in", asks, START)
+    await importer(path)
+    await told(pots, path)
+
+    assert await state(mugs) == await state(pots)
+    words = {(row.granted, row.confirmation, row.wording) for row in await mugs.rows(consents)}
+    assert words == {(True, "awaited", "footer-3"), (False, None, "footer-3")}
 
 
 async def test_json_lines_say_the_same_flat_or_as_segment_calls(
