@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
+from importlib import import_module
 from itertools import count
 from typing import Any
 from uuid import UUID
@@ -562,7 +563,7 @@ def test_a_database_with_events_becomes_weeks_without_losing_one(database_url: s
     name = f"before_{new_id().hex}"
     _execute(database_url, f"create database {name}")
     url = _url(database_url, name)
-    upgrade(url, "0007")
+    upgrade(url, import_module("adapters.postgres.migrations.versions.0008_retention").down_revision)
     _execute(url, """
         insert into events (store_id, id, message_id, type, payload, at, received_at, shard, state)
         select 'mugs', uuidv7(make_interval(days => n)), 'm' || n, 'track', '{}', now(), now(), 1,
