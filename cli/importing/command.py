@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -21,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from adapters.postgres import imports
 from adapters.postgres.imports import Block, CustomerImport
 from adapters.postgres.ingest import EventStore
+from adapters.postgres.retention_policies import KeptAddresses
 from api.envelope import Arrival, moment
 from cli.importing.preparing import BadRow, block_of, events_of, understood_rows
 from cli.importing.reading import CustomerFile, Row
@@ -33,7 +35,8 @@ _SHOWN = 10
 
 Share = tuple[list[Row], int]
 """Rows that are taken in together, and how many bytes of the file have been read by then."""
-Prepared = Future[tuple[Block, list[BadRow]]]
+Preparation = tuple[Block, list[BadRow]]
+Prepared = Future[Preparation]
 Bar = Callable[[int, imports.Progress], None]
 """Shows how far an import is."""
 
@@ -85,15 +88,18 @@ async def _import(
         typer.echo(f"going on behind line {progress.line:,}", err=True)
     arrival = Arrival(store_id=store_id, received_at=progress.as_of)
     door = EventStore(engine)
+    whole = await KeptAddresses(engine).whole(store_id)
+    prepare = partial(block_of, header=source.header, arrival=arrival, whole_addresses=whole)
 
     # Not by fork: this process has threads by now.
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        for (rows, read), prepared in _ahead(pool, _shares(source, progress.line), source.header, arrival, jobs):
+        for (rows, read), prepared in _ahead(pool, _shares(source, progress.line), prepare, jobs):
             block, bad = await asyncio.wrap_future(prepared)
             by_line = {row.line: row for row in rows}
 
             async def tell(lines: Sequence[int], by_line: dict[int, Row] = by_line) -> None:
-                told, _ = understood_rows([by_line[line] for line in lines], source.header, arrival)
+                again = [by_line[line] for line in lines]
+                told, _ = understood_rows(again, source.header, arrival, whole_addresses=whole)
                 now = Arrival(store_id=store_id, received_at=system_now())
                 await door.accept([event for row in told for event in events_of(row, now)])
 
@@ -111,12 +117,12 @@ def _shares(source: CustomerFile, after: int) -> Iterator[Share]:
 
 
 def _ahead(
-    pool: ProcessPoolExecutor, shares: Iterator[Share], header: list[str] | None, arrival: Arrival, jobs: int
+    pool: ProcessPoolExecutor, shares: Iterator[Share], prepare: Callable[[list[Row]], Preparation], jobs: int
 ) -> Iterator[tuple[Share, Prepared]]:
     """Have shares prepared while others are taken in, in their order and never many at once."""
     under_way: deque[tuple[Share, Prepared]] = deque()
     for share in shares:
-        under_way.append((share, pool.submit(block_of, share[0], header, arrival)))
+        under_way.append((share, pool.submit(prepare, share[0])))
         if len(under_way) > 2 * jobs:
             yield under_way.popleft()
     yield from under_way

@@ -19,6 +19,7 @@ from domain.decoding.fields import Fields, spelling
 from domain.errors import InvalidEvent
 from domain.events import Event
 from domain.facts import ConsentChanged, ProfileChanged, Topic
+from domain.ip_addresses import anonymised, without_addresses
 
 _WHO = {"userId": ("userid", "customerid", "id"), "anonymousId": ("anonymousid",)}
 _MOMENT = ("timestamp", "updatedat")
@@ -59,23 +60,32 @@ class Understood(NamedTuple):
     proven: bool
 
 
-def block_of(rows: Sequence[Row], header: Sequence[str] | None, arrival: Arrival) -> tuple[Block, list[BadRow]]:
+def block_of(
+    rows: Sequence[Row], header: Sequence[str] | None, arrival: Arrival, *, whole_addresses: bool = False
+) -> tuple[Block, list[BadRow]]:
     """Write rows as COPY takes them; a bad one costs only itself."""
-    good, bad = understood_rows(rows, header, arrival)
+    good, bad = understood_rows(rows, header, arrival, whole_addresses=whole_addresses)
     people = "".join(copy_row(row.line, row.event, row.profile) for row in good)
     words = "".join(copy_word(row.line, row.event, word) for row in good for word in row.words)
     return Block(people.encode(), words.encode(), rows[-1].line, len(bad)), bad
 
 
 def understood_rows(
-    rows: Sequence[Row], header: Sequence[str] | None, arrival: Arrival
+    rows: Sequence[Row], header: Sequence[str] | None, arrival: Arrival, *, whole_addresses: bool = False
 ) -> tuple[list[Understood], list[BadRow]]:
-    """Read rows; return the good ones and why the others are not."""
+    """Read rows; return the good ones and why the others are not.
+
+    Args:
+        rows: Of a file.
+        header: Of a CSV file.
+        arrival: When the file was true, and whose customers it names.
+        whole_addresses: The store keeps the IP addresses of consent as they are; no others come through.
+    """
     good: list[Understood] = []
     bad: list[BadRow] = []
     for row in rows:
         try:
-            good.append(_understood(row.line, _record(row, header), arrival))
+            good.append(_understood(row.line, _record(row, header), arrival, whole_addresses))
         except InvalidEvent as problem:
             bad.append(BadRow(row.line, problem.field, problem.message))
     return good, bad
@@ -113,8 +123,8 @@ def events_of(row: Understood, arrival: Arrival) -> list[Event]:
     return [understood({**call, "messageId": _message_id(call)}, arrival) for call in calls]
 
 
-def _understood(line: int, record: dict[str, Any], arrival: Arrival) -> Understood:
-    call = _call(record)
+def _understood(line: int, record: dict[str, Any], arrival: Arrival, whole_addresses: bool) -> Understood:
+    call = without_addresses(_call(record))
     event = understood(call, arrival)
     told = facts(event)
     profile = next((fact for fact in told if isinstance(fact, ProfileChanged)), None)
@@ -123,6 +133,8 @@ def _understood(line: int, record: dict[str, Any], arrival: Arrival) -> Understo
     evidence = _evidence(Fields(record), arrival) if record.keys() & _EVIDENCE else {}
     if evidence and not any(word.channel == "email" for word in words):
         raise InvalidEvent("consent_at", "is evidence of nothing: the row tells no consent")
+    if evidence and evidence["ip"] and not whole_addresses:
+        evidence["ip"] = anonymised(evidence["ip"])
     if evidence:
         words = tuple(word.model_copy(update=evidence if word.channel == "email" else {}) for word in words)
     return Understood(line, event, profile, words, bool(evidence))

@@ -74,7 +74,7 @@ async def test_pressing_the_button_confirms_with_all_of_the_evidence(client: Asy
     (event,) = await asked.events()
 
     assert (answer.status_code, "that is confirmed" in answer.text) == (200, True)
-    assert (event.name, event.ip, event.who.customer_id) == ("Consent Confirmed", "127.0.0.1", asked.customer_id)
+    assert (event.name, event.ip, event.who.customer_id) == ("Consent Confirmed", "127.0.0.0", asked.customer_id)
     assert facts(event)[-1] == ConsentConfirmed(at=NOON, message_id=asked.message_id, mail_as_such=True)
 
     await applied(asked, event)
@@ -83,7 +83,7 @@ async def test_pressing_the_button_confirms_with_all_of_the_evidence(client: Asy
         rows = (await connection.execute(given)).all()
     assert {row.topic for row in rows} == {"newsletter", "price_drop_alerts"}
     assert {(row.at, row.ip, row.user_agent, row.wording, row.address, row.source) for row in rows} == {
-        (NOON, "127.0.0.1", "Browser/1.0", WORDING, ADDRESS, "double_opt_in")
+        (NOON, "127.0.0.0", "Browser/1.0", WORDING, ADDRESS, "double_opt_in")
     }
 
     again = await client.get(link(asked))

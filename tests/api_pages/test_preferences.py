@@ -122,7 +122,7 @@ async def test_a_choice_is_saved_whole_and_shown(client: AsyncClient, mail: Mail
         "wording": wording,
     }
     assert expected == event.payload["properties"]
-    assert event.payload["context"] == {"ip": "127.0.0.1", "userAgent": "Reader/1.0"}
+    assert event.payload["context"] == {"ip": "127.0.0.0", "userAgent": "Reader/1.0"}
 
 
 async def test_a_saved_page_can_be_loaded_again(client: AsyncClient, mail: Mail) -> None:

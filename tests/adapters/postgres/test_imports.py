@@ -124,7 +124,7 @@ async def test_an_import_leaves_what_the_same_events_would(
     assert (progress.new, progress.known, progress.told) == (5, 0, 0)
     assert await state(mugs) == await state(pots)
     (word,) = [row for row in await mugs.rows(consents) if row.source == "checkout"]
-    assert (word.granted, word.at.isoformat(), word.ip) == (True, "2025-12-24T18:00:00+00:00", "192.0.2.7")
+    assert (word.granted, word.at.isoformat(), word.ip) == (True, "2025-12-24T18:00:00+00:00", "192.0.2.0")
 
 
 async def test_in_a_store_with_double_opt_in_what_is_imported_awaits_its_confirmation(
@@ -213,6 +213,26 @@ async def test_the_erased_stay_erased(importer: Importer, mugs: Telling, tmp_pat
 
     assert [row.email for row in await mugs.rows(customers)] == ["grace@example.com"]
     assert len(importer.at_the_door) == 1
+
+
+@pytest.mark.parametrize(("whole", "kept"), [(False, "192.0.2.0"), (True, "192.0.2.7")])
+def test_an_address_comes_whole_only_as_evidence_and_only_for_a_store_that_keeps_it(
+    tmp_path: Path, whole: bool, kept: str
+) -> None:
+    """COPY does not pass the door, so its rule holds here as well: no other cell of a row brings one in."""
+    call = {
+        "user_id": "u-1", "marketing_consent": True, "consent_at": "2026-01-01", "consent_ip": "192.0.2.7",
+        "signup_ip": "192.0.2.7",
+    }  # fmt: skip
+    path = tmp_path / "customers.jsonl"
+    path.write_text(json.dumps(call))
+    source, arrival = CustomerFile(path), Arrival(store_id="mugs", received_at=START)
+    block, bad = block_of([row for row, _ in source.rows()], source.header, arrival, whole_addresses=whole)
+
+    assert bad == []
+    assert b"192.0.2.7" not in block.rows
+    assert b'"signup_ip": "192.0.2.0"' in block.rows
+    assert f"\t{kept}\t".encode() in block.words
 
 
 async def test_an_interrupted_import_goes_on_behind_what_is_in(
