@@ -10,8 +10,10 @@ from fastapi import FastAPI
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from adapters.postgres.stores import KeyStore
+from adapters.postgres import stores
+from adapters.postgres.keys import KeyStore
 from adapters.postgres.tables import metadata
+from domain.access import ADMIN_KEY, WRITE_KEY
 from domain.events import Who
 from domain.message import StoreCard
 from testing.inspection import as_owner
@@ -85,8 +87,8 @@ async def pots(engine: AsyncEngine, clock: SteppedClock) -> Shop:
     """The other store, and its keys."""
     keys = KeyStore(engine, clock)
     card = {"name": "Pots", "url": "https://p.test", "currency": "EUR", "sender_email": "p@p.test", "sender_name": "P"}
-    await keys.create_store(StoreCard(store_id="pots", **card))
-    write, admin = await keys.create_key("pots", "write"), await keys.create_key("pots", "admin")
+    await stores.create(engine, StoreCard(store_id="pots", **card), clock(), by="test")
+    write, admin = [await keys.create("pots", grant, by="test") for grant in (WRITE_KEY, ADMIN_KEY)]
     return Shop(store_id="pots", write_key=write.secret, admin_key=admin.secret)
 
 

@@ -2,10 +2,12 @@
 
 import dkim
 
+from adapters.postgres import stores
 from adapters.postgres.dkim_keys import DkimKeys
-from adapters.postgres.stores import KeyStore
+from adapters.postgres.keys import KeyStore
 from cli.operate import system_now
 from cli.stack.keys import DEMO_STORE
+from domain.access import WRITE_KEY
 from tests.functional.conftest import House, eventually
 
 
@@ -14,8 +16,8 @@ async def test_the_worker_signs_with_the_key_that_the_store_has_started(house: H
     store, keys = customer, DkimKeys(house.engine, ())
     card = DEMO_STORE.model_copy(update={"store_id": store, "sender_email": "hello@signed.example"})
     shop = KeyStore(house.engine, system_now)
-    await shop.create_store(card)
-    write_key = (await shop.create_key(store, "write")).secret
+    await stores.create(house.engine, card, system_now(), by="test")
+    write_key = (await shop.create(store, WRITE_KEY, by="test")).secret
     made = await keys.make(store, "signed.example", "j1", "ed25519-sha256", system_now())
     await keys.start(store, "signed.example", "j1", system_now())
     traits = {"email": f"{customer}@example.com", "firstName": "Ada", "marketing_consent": True}

@@ -13,13 +13,15 @@ from sqlalchemy import CheckConstraint, Table, delete, func, insert, select, tex
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from adapters.postgres import stores as tenants
 from adapters.postgres import tenancy
 from adapters.postgres.engine import create_engine
+from adapters.postgres.keys import KeyStore
 from adapters.postgres.migrations import upgrade
-from adapters.postgres.stores import KeyStore
 from adapters.postgres.tables import metadata, stores
 from adapters.postgres.tenancy import ACROSS, APP, across_stores, as_store
 from adapters.settings import Settings
+from domain.access import WRITE_KEY
 from domain.errors import ConfigurationError
 from domain.message import StoreCard
 from testing.inspection import as_owner
@@ -194,8 +196,8 @@ async def test_a_user_without_the_roles_is_told_what_to_do_and_an_owner_sees_not
         admin.execute(f"grant {ACROSS} to {conninfo_to_dict(other)['user']}")
         await tenancy.check(processes)
         keys = KeyStore(processes, lambda: START)
-        await keys.create_store(StoreCard(store_id="mugs", **mugs))
-        assert (await keys.verify((await keys.create_key("mugs", "write")).secret)).store_id == "mugs"
+        await tenants.create(processes, StoreCard(store_id="mugs", **mugs), START, by="test")
+        assert (await keys.verify((await keys.create("mugs", WRITE_KEY, by="test")).secret)).store_id == "mugs"
         await processes.dispose()
 
         with psycopg.connect(owner) as connection:
