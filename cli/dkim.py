@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from adapters.postgres.dkim_keys import DkimKeys, KeptKey
 from adapters.settings import Settings
 from cli.doctor.sender import amiss
-from cli.operate import DataDir, StoreId, existing, on_database, system_now
+from cli.operate import DataDir, StoreId, by_whom, existing, on_database, system_now
 from cli.stack.keys import DEMO_STORE
 from domain.errors import InvalidInput, NotFound, OperationRefused, Unavailable
 
@@ -45,7 +45,10 @@ def create_key(
     masters = Settings().master_secrets()
     algorithm: Literal["rsa-sha256", "ed25519-sha256"] = "rsa-sha256" if kind == "rsa" else "ed25519-sha256"
     made = on_database(
-        lambda engine: DkimKeys(engine, masters).make(store_id, domain, selector, algorithm, system_now()), data_dir
+        lambda engine: DkimKeys(engine, masters).make(
+            store_id, domain, selector, algorithm, system_now(), by=by_whom()
+        ),
+        data_dir,
     )
     _print_record(made)
     start = f"journeys dkim start --store {store_id} --domain {domain} --selector {selector}"
@@ -80,7 +83,7 @@ def start_key(
     if not unchecked:
         asyncio.run(_insist_on_record(key))
     now = system_now()
-    on_database(lambda engine: DkimKeys(engine, ()).start(store_id, domain, selector, now), data_dir)
+    on_database(lambda engine: DkimKeys(engine, ()).start(store_id, domain, selector, now, by=by_whom()), data_dir)
     typer.echo(f"mail of {store_id!r} from {domain} is signed with {selector!r}; workers notice within a minute")
 
 
@@ -92,7 +95,7 @@ def forget_key(
 
     async def forget(engine: AsyncEngine) -> None:
         await existing(engine, store_id)
-        await DkimKeys(engine, ()).forget(store_id, domain, selector)
+        await DkimKeys(engine, ()).forget(store_id, domain, selector, system_now(), by=by_whom())
 
     on_database(forget, data_dir)
     typer.echo(f"forgot {selector!r} for {domain}")

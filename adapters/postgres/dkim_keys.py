@@ -12,13 +12,15 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Row, and_, delete, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.channels.dkim import Algorithm, SigningKey, new_key, record
 from adapters.master_keys import SEALED, MasterKeys
+from adapters.postgres import audit
 from adapters.postgres.tables import dkim_keys, stores
 from adapters.postgres.tenancy import as_store, every_store
 from domain.errors import ConfigurationError, InvalidInput, NotFound, Unavailable
+from domain.operations import Operator
 from domain.values import UtcTime, Value
 
 _REMEMBERED_S = 60.0
@@ -63,7 +65,9 @@ class DkimKeys:
         self._masters = MasterKeys(masters) if masters else None
         self._known: dict[str, tuple[list[SigningKey], float]] = {}
 
-    async def make(self, store_id: str, domain: str, selector: str, algorithm: Algorithm, now: datetime) -> KeptKey:
+    async def make(
+        self, store_id: str, domain: str, selector: str, algorithm: Algorithm, now: datetime, *, by: Operator
+    ) -> KeptKey:
         """Make a key, which does not sign yet.
 
         Raises:
@@ -82,8 +86,9 @@ class DkimKeys:
                 raise NotFound(f"there is no store {store_id!r}")
             statement = upsert(dkim_keys).values(row).on_conflict_do_nothing()
             made = (await connection.execute(statement.returning(dkim_keys))).one_or_none()
-        if made is None:
-            raise InvalidInput("selector", f"{selector!r} is in use for {domain}; choose another")
+            if made is None:
+                raise InvalidInput("selector", f"{selector!r} is in use for {domain}; choose another")
+            await _note(connection, store_id, domain, selector, "dkim_key_created", by, now)
         return _kept(made)
 
     async def of(self, store_id: str) -> list[KeptKey]:
@@ -92,7 +97,7 @@ class DkimKeys:
         async with as_store(self._engine, store_id) as connection:
             return [_kept(row) for row in (await connection.execute(query)).all()]
 
-    async def start(self, store_id: str, domain: str, selector: str, now: datetime) -> KeptKey:
+    async def start(self, store_id: str, domain: str, selector: str, now: datetime, *, by: Operator) -> KeptKey:
         """Sign with a key from now on, instead of with the one of its kind that did.
 
         Raises:
@@ -110,9 +115,10 @@ class DkimKeys:
                 dkim_keys.c.selector != selector,
             )
             await connection.execute(update(dkim_keys).where(others).values(signs_since=None))
+            await _note(connection, store_id, domain, selector, "dkim_key_started", by, now)
         return _kept(row)
 
-    async def forget(self, store_id: str, domain: str, selector: str) -> None:
+    async def forget(self, store_id: str, domain: str, selector: str, now: datetime, *, by: Operator) -> None:
         """Destroy a key.
 
         Raises:
@@ -122,6 +128,7 @@ class DkimKeys:
         async with as_store(self._engine, store_id) as connection:
             if (await connection.execute(query)).one_or_none() is None:
                 raise NotFound(f"store {store_id!r} has no key {selector!r} for {domain}")
+            await _note(connection, store_id, domain, selector, "dkim_key_forgotten", by, now)
 
     async def signing(self, store_id: str, host: str) -> Sequence[SigningKey]:
         """Return the keys that sign mail from a host: those of its domain, or of one above it (RFC 7489 §3.1.1).
@@ -186,6 +193,14 @@ def _here(store_id: str, domain: str, selector: str) -> ColumnElement[bool]:
     return and_(
         dkim_keys.c.store_id == store_id, dkim_keys.c.domain == domain, dkim_keys.c.selector == selector
     )  # fmt: skip
+
+
+async def _note(
+    connection: AsyncConnection, store_id: str, domain: str, selector: str, action: str, by: Operator, now: datetime
+) -> None:
+    await audit.write(
+        connection, store_id, by=by, action=action, subject=f"dkim:{selector}.{domain}", detail={}, at=now
+    )
 
 
 def _owner(store_id: str, domain: str, selector: str) -> str:

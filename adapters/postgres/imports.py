@@ -16,12 +16,13 @@ from sqlalchemy import Update, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from adapters.postgres import plans, tombstones
+from adapters.postgres import audit, plans, tombstones
 from adapters.postgres.identities import lone_introducer, new_id
 from adapters.postgres.tables import imports
 from adapters.postgres.tenancy import as_store
 from domain.events import Event
 from domain.facts import ConsentChanged, ProfileChanged
+from domain.operations import Operator
 from domain.profile import stamped
 from domain.values import UtcTime, Value
 
@@ -200,10 +201,14 @@ class CustomerImport:
             await connection.execute(self._mine().values(done.model_dump(exclude={"as_of"})))
         return done
 
-    async def finish(self, now: datetime) -> None:
+    async def finish(self, progress: Progress, now: datetime, *, by: Operator) -> None:
         """Note that the file is through; the next import of it begins at its first line."""
         async with as_store(self._engine, self._store_id) as connection:
             await connection.execute(self._mine().values(finished_at=now))
+            await audit.write(
+                connection, self._store_id, by=by, action="customers_imported", subject=f"store:{self._store_id}",
+                detail=progress.model_dump(mode="json", exclude={"as_of", "line"}), at=now,
+            )  # fmt: skip
 
     def _mine(self) -> Update:
         mine = update(imports).where(imports.c.store_id == self._store_id)

@@ -26,7 +26,7 @@ from adapters.postgres.retention_policies import KeptAddresses
 from api.envelope import Arrival, moment
 from cli.importing.preparing import BadRow, block_of, events_of, understood_rows
 from cli.importing.reading import CustomerFile, Row
-from cli.operate import DataDir, StoreId, existing, on_database, system_now
+from cli.operate import DataDir, StoreId, by_whom, existing, on_database, system_now
 from cli.stack.keys import DEMO_STORE
 
 _DATA_DIR = Path(".journeys")
@@ -106,7 +106,7 @@ async def _import(
             progress = await importing.take(block, progress, tell, system_now())
             found += bad
             bar(read, progress)
-    await importing.finish(system_now())
+    await importing.finish(progress, system_now(), by=by_whom())
     return progress
 
 

@@ -19,7 +19,7 @@ __all__ = ["park", "run"]
 
 READS = {
     "audit", "discounts show", "events parked", "journey list", "key list", "plan show", "privacy verify", "runs",
-    "store show", "suppression list", "why",
+    "store show", "suppression list", "why", "dkim list", "doctor", "retention show",
 }  # fmt: skip
 """These look."""
 OF_NO_STORE = {
@@ -47,6 +47,8 @@ def changes(tmp_path: Path, key: str, customer: str) -> list[tuple[str, tuple[An
     """Every command that changes something of a store, with the entries that it must leave."""
     (codes := tmp_path / "codes.csv").write_text("code\nSPRING-1\n")
     (addresses := tmp_path / "addresses.csv").write_text("ada@example.com\n")
+    (people := tmp_path / "people.csv").write_text("email\nada@example.com\n")
+    dkim = ("--domain", "mugs.test", "--selector", "s1")
     limit = ("--per-second", "5", "--burst", "50")
     store = ("--name", "Hats", "--url", "https://hats.test", "--sender-email", "a@hats.test", "--address", "1 Lane")
     return [
@@ -74,6 +76,12 @@ def changes(tmp_path: Path, key: str, customer: str) -> list[tuple[str, tuple[An
         ("provider set", ("mailgun",), []),
         ("privacy rewrap", (), ["keys_rewrapped"]),
         ("provider forget", ("mailgun",), ["provider_secrets_forgotten"]),
+        ("import", (people, "--jobs", "1"), ["customers_imported"]),
+        ("dkim create", (*dkim, "--kind", "ed25519"), ["dkim_key_created"]),
+        ("dkim start", (*dkim, "--unchecked"), ["dkim_key_started"]),
+        ("dkim forget", dkim, ["dkim_key_forgotten"]),
+        ("retention set", ("{}",), ["retention_set"]),
+        ("retention run", (), []),
         ("privacy export", (customer, "--output", tmp_path / "export.zip"), ["export"]),
         ("privacy erase", (customer, "--yes"), ["erase"]),
     ]
@@ -121,7 +129,7 @@ def test_each_change_leaves_its_entry(
             # A secret that is kept before there is a master key is what `rewrap` seals.
             monkeypatch.setenv(setting, value) if name.startswith("privacy") else monkeypatch.delenv(setting, False)
         monkeypatch.setattr("sys.stdin", io.StringIO("a-secret-of-mailgun\n"))
-        with_store = () if name in {"store create", "privacy rewrap"} else ("--store", "mugs")
+        with_store = () if name in {"store create", "privacy rewrap", "retention run"} else ("--store", "mugs")
         code, _, err = run(*name.split(), *words, *with_store)
         entries = audited()
         new = [entry for entry in entries if entry not in seen]

@@ -18,8 +18,8 @@ async def test_the_worker_signs_with_the_key_that_the_store_has_started(house: H
     shop = KeyStore(house.engine, system_now)
     await stores.create(house.engine, card, system_now(), by="test")
     write_key = (await shop.create(store, WRITE_KEY, by="test")).secret
-    made = await keys.make(store, "signed.example", "j1", "ed25519-sha256", system_now())
-    await keys.start(store, "signed.example", "j1", system_now())
+    made = await keys.make(store, "signed.example", "j1", "ed25519-sha256", system_now(), by="test")
+    await keys.start(store, "signed.example", "j1", system_now(), by="test")
     traits = {"email": f"{customer}@example.com", "firstName": "Ada", "marketing_consent": True}
     for path, body in (("identify", {"traits": traits}), ("track", {"event": "Newsletter Subscribed"})):
         body |= {"userId": customer}

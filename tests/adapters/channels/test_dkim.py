@@ -188,11 +188,11 @@ class TestKeys:
         """Before its record is in DNS it must not; one of each kind does, for the domain and the hosts below it."""
         kept = DkimKeys(engine, [MASTER])
         for selector, algorithm in (("a", ALGORITHMS[0]), ("b", ALGORITHMS[1]), ("c", ALGORITHMS[1])):
-            await kept.make("mugs", "mugs.test", selector, algorithm, NOW)
+            await kept.make("mugs", "mugs.test", selector, algorithm, NOW, by="test")
 
         assert await DkimKeys(engine, [MASTER]).signing("mugs", "mugs.test") == []
         for selector in ("a", "b", "c"):
-            await kept.start("mugs", "mugs.test", selector, NOW)
+            await kept.start("mugs", "mugs.test", selector, NOW, by="test")
         fresh = DkimKeys(engine, [MASTER])
         for host in ("mugs.test", "news.mugs.test"):
             assert {key.selector for key in await fresh.signing("mugs", host)} == {"a", "c"}
@@ -201,8 +201,8 @@ class TestKeys:
     async def test_what_is_published_belongs_to_what_signs(self, engine: AsyncEngine, store: Shop) -> None:
         """The record that is printed opens the signatures of the key that is kept, after a new master key too."""
         kept = DkimKeys(engine, [MASTER])
-        made = await kept.make("mugs", "mugs.test", "s", "ed25519-sha256", NOW)
-        await kept.start("mugs", "mugs.test", "s", NOW)
+        made = await kept.make("mugs", "mugs.test", "s", "ed25519-sha256", NOW, by="test")
+        await kept.start("mugs", "mugs.test", "s", NOW, by="test")
         async with as_owner(engine) as connection:
             assert (await connection.scalar(select(dkim_keys.c.private_key))).startswith("sealed:")
         assert await DkimKeys(engine, ["another-master-key-of-32-letters", MASTER]).rewrap() == 1
@@ -219,12 +219,15 @@ class TestKeys:
     ) -> None:
         """A published record is never given another key; nobody starts or destroys what is not theirs."""
         kept = DkimKeys(engine, ())
-        await kept.make("mugs", "mugs.test", "s", "ed25519-sha256", NOW)
+        await kept.make("mugs", "mugs.test", "s", "ed25519-sha256", NOW, by="test")
         with pytest.raises(InvalidInput, match="in use"):
-            await kept.make("mugs", "mugs.test", "s", "ed25519-sha256", NOW)
-        for act in (kept.make("pots", "mugs.test", "s", "ed25519-sha256", NOW), kept.forget("pots", "mugs.test", "s")):
+            await kept.make("mugs", "mugs.test", "s", "ed25519-sha256", NOW, by="test")
+        for act in (
+            kept.make("pots", "mugs.test", "s", "ed25519-sha256", NOW, by="test"),
+            kept.forget("pots", "mugs.test", "s", NOW, by="test"),
+        ):
             with pytest.raises(NotFound):
                 await act
-        await kept.forget("mugs", "mugs.test", "s")
+        await kept.forget("mugs", "mugs.test", "s", NOW, by="test")
 
         assert await kept.of("mugs") == []

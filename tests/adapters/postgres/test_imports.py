@@ -72,7 +72,7 @@ class Importer:
             self.bad += bad
             progress = await importing.take(block, progress, door, NOW)
         if stop_after is None:
-            await importing.finish(NOW)
+            await importing.finish(progress, NOW, by="test")
         return progress
 
 
