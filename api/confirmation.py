@@ -4,10 +4,8 @@ The link is proof that somebody reads the mails of an address, for as long as it
 nothing, because mail scanners follow every link; only the button does, and its answer follows the commit.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
-from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -16,9 +14,9 @@ from uuid_utils.compat import uuid7
 
 from adapters.postgres import consents, links
 from adapters.postgres.links import MessageLink
-from api import html
-from api.html import TOPICS, page
-from api.pages import PageRoute, Token
+from api.html import page
+from api.html.languages import noted
+from api.pages import PageRoute, Token, evidence, form_of, language
 from api.services import Services, Wired
 from domain import ids
 from domain.errors import NotFound
@@ -27,19 +25,15 @@ from domain.facts import Topic
 from domain.tokens import Purpose
 
 _EXPIRED = (
-    "This link is no longer valid",
-    "It was good for some days only, and they have passed. You get no such emails.",
-    "If you would like to get them, ask for them again at the shop, and you will be sent a new link.",
+    noted("This link is no longer valid"),
+    noted("It was good for some days only, and they have passed. You get no such emails."),
+    noted("If you would like to get them, ask for them again at the shop, and you will be sent a new link."),
 )
 _NOTHING = (
-    "There is nothing to confirm",
-    "The emails that this link was about are not wanted any more.",
-    "If you would like to get them after all, ask for them again at the shop.",
+    noted("There is nothing to confirm"),
+    noted("The emails that this link was about are not wanted any more."),
+    noted("If you would like to get them after all, ask for them again at the shop."),
 )
-_TEXT = (Path(html.__file__).parent / "confirm.html").read_text("utf-8") + repr(sorted(TOPICS.items()))
-WORDING = f"confirm-{sha256(_TEXT.encode()).hexdigest()[:12]}"
-"""The version of what the page says: it changes with every letter of it, so that nobody has to think of it."""
-
 _HTML: dict[str, Any] = {"content": {"text/html": {}}}
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     400: {"description": "The link is not one of ours, or was made for something else.", **_HTML},
@@ -53,15 +47,15 @@ router = APIRouter(route_class=PageRoute, tags=["links in messages"])
 
 @router.get("/confirm", response_class=HTMLResponse, responses=_ANSWERS)
 @router.head("/confirm", include_in_schema=False)
-async def ask_to_confirm(services: Wired, token: Token = "") -> Response:
+async def ask_to_confirm(request: Request, services: Wired, token: Token = "") -> Response:
     """Show what there is to confirm, and one button. A GET changes nothing."""
     mail, expires_at = await _mail(services, token)
     asked, allowed = await consents.to_confirm(services.engine, mail.store_id, mail.customer_id, mail.message_id)
     if not asked:
-        return _confirmed(services, mail) if allowed else _gone(_NOTHING)
+        return _confirmed(request, services, mail) if allowed else _gone(request, mail, _NOTHING)
     if expires_at <= services.clock():
-        return _gone(_EXPIRED)
-    return page("confirm.html", mail=mail, token=token, asked=asked)
+        return _gone(request, mail, _EXPIRED)
+    return page("confirm.html", language=language(request, mail.locale), mail=mail, token=token, asked=asked)
 
 
 @router.post("/confirm", response_class=HTMLResponse, responses=_ANSWERS)
@@ -70,11 +64,12 @@ async def confirm(request: Request, services: Wired, token: Token = "") -> Respo
     mail, expires_at = await _mail(services, token)
     asked, allowed = await consents.to_confirm(services.engine, mail.store_id, mail.customer_id, mail.message_id)
     if not asked:
-        return _confirmed(services, mail) if allowed else _gone(_NOTHING)
+        return _confirmed(request, services, mail) if allowed else _gone(request, mail, _NOTHING)
     if expires_at <= services.clock():
-        return _gone(_EXPIRED)
-    await services.events.accept([_event(request, mail, asked, services.clock())])
-    return _confirmed(services, mail)
+        return _gone(request, mail, _EXPIRED)
+    wording, context = evidence(request, await form_of(request))
+    await services.events.accept([_event(mail, asked, wording, context, services.clock())])
+    return _confirmed(request, services, mail)
 
 
 async def _mail(services: Services, token: str) -> tuple[MessageLink, datetime]:
@@ -92,11 +87,12 @@ async def _mail(services: Services, token: str) -> tuple[MessageLink, datetime]:
     return mail, claims.expires_at
 
 
-def _event(request: Request, mail: MessageLink, asked: Collection[Topic], now: datetime) -> Event:
+def _event(
+    mail: MessageLink, asked: Collection[Topic], wording: Mapping[str, str], context: Mapping[str, str], now: datetime
+) -> Event:
     """Say who confirmed what, with the evidence."""
     topics = {topic.value: True for topic in Topic if topic in asked}
-    said = {"message_id": str(mail.message_id), "topics": topics, "wording": WORDING}
-    context = {"userAgent": agent} if (agent := request.headers.get("user-agent")) else {}
+    said = {"message_id": str(mail.message_id), "topics": topics, **wording}
     return Event(
         store_id=mail.store_id,
         id=uuid7(),
@@ -104,18 +100,18 @@ def _event(request: Request, mail: MessageLink, asked: Collection[Topic], now: d
         type="track",
         name="Consent Confirmed",
         who=Who(customer_id=mail.customer_id),
-        payload={"event": "Consent Confirmed", "properties": said, "context": context},
+        payload={"event": "Consent Confirmed", "properties": said, "context": dict(context)},
         at=now,
         received_at=now,
-        ip=request.client.host if request.client is not None else None,
+        ip=context.get("ip"),
     )
 
 
-def _confirmed(services: Services, mail: MessageLink) -> Response:
+def _confirmed(request: Request, services: Services, mail: MessageLink) -> Response:
     preferences = services.signer.token(mail.message_id, Purpose.PREFERENCES)
-    return page("confirmed.html", mail=mail, preferences=preferences)
+    return page("confirmed.html", language=language(request, mail.locale), mail=mail, preferences=preferences)
 
 
-def _gone(words: tuple[str, str, str]) -> Response:
+def _gone(request: Request, mail: MessageLink, words: tuple[str, str, str]) -> Response:
     title, what, todo = words
-    return page("problem.html", 410, title=title, what=what, todo=todo)
+    return page("problem.html", 410, language=language(request, mail.locale), title=title, what=what, todo=todo)

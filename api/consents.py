@@ -42,7 +42,7 @@ _EXAMPLE: dict[str, Any] = {
             "recorded_at": "2026-01-31T12:04:11.040000Z",
             "ip": "192.0.2.7",
             "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0",
-            "wording": "confirm-2f1f6f6f7a10",
+            "wording": "confirm/en/2f1f6f6f7a10",
         },
     ],
 }

@@ -153,13 +153,20 @@ async def decided(
         form: Says in `wording` which text the customer had before them.
     """
     detail = f"{services.clock().isoformat()} {choice}"
+    wording, context = evidence(request, form)
+    await _record(services, mail, name, detail, {**choice, **wording}, context)
+
+
+def evidence(request: Request, form: FormData) -> tuple[dict[str, str], dict[str, str]]:
+    """Return what proves a decision: properties (`wording`) and context (`ip`, `userAgent`), as far as there is any.
+
+    A wording that could not have come from a page of ours is none.
+    """
     shown = form.get("wording")
-    if isinstance(shown, str) and _WORDING.fullmatch(shown):
-        choice = {**choice, "wording": shown}
     ip = request.client.host if request.client is not None else None
     told = {"ip": ip, "userAgent": request.headers.get("user-agent", "")[:_LONGEST_AGENT]}
-    context = {name: value for name, value in told.items() if value}
-    await _record(services, mail, name, detail, choice, context)
+    wording = {"wording": shown} if isinstance(shown, str) and _WORDING.fullmatch(shown) else {}
+    return wording, {name: value for name, value in told.items() if value}
 
 
 async def _record(

@@ -13,7 +13,7 @@ from adapters.postgres.identities import new_id
 from adapters.postgres.routing import route
 from adapters.postgres.tables import consents
 from adapters.postgres.tenancy import as_store
-from api.confirmation import WORDING
+from api import html
 from api.services import Services
 from domain.decoding import facts
 from domain.events import Event, Who
@@ -70,9 +70,12 @@ async def test_opening_the_link_changes_nothing(client: AsyncClient, asked: Mail
 
 async def test_pressing_the_button_confirms_with_all_of_the_evidence(client: AsyncClient, asked: Mail) -> None:
     """Through the door of every event, into the ledger: when, where, with what, on which text, for which address."""
-    answer = await client.post(link(asked), headers=BROWSER)
+    shown = Markup((await client.get(link(asked))).text)
+    [wording] = [one["value"] for one in shown.all("input") if one["name"] == "wording"]
+    answer = await client.post(link(asked), data={"wording": wording}, headers=BROWSER)
     (event,) = await asked.events()
 
+    assert wording == html.wording("confirm.html", "en")
     assert (answer.status_code, "that is confirmed" in answer.text) == (200, True)
     assert (event.name, event.ip, event.who.customer_id) == ("Consent Confirmed", "127.0.0.0", asked.customer_id)
     assert facts(event)[-1] == ConsentConfirmed(at=NOON, message_id=asked.message_id, mail_as_such=True)
@@ -83,7 +86,7 @@ async def test_pressing_the_button_confirms_with_all_of_the_evidence(client: Asy
         rows = (await connection.execute(given)).all()
     assert {row.topic for row in rows} == {"newsletter", "price_drop_alerts"}
     assert {(row.at, row.ip, row.user_agent, row.wording, row.address, row.source) for row in rows} == {
-        (NOON, "127.0.0.0", "Browser/1.0", WORDING, ADDRESS, "double_opt_in")
+        (NOON, "127.0.0.0", "Browser/1.0", wording, ADDRESS, "double_opt_in")
     }
 
     again = await client.get(link(asked))

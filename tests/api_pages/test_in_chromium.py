@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import uvicorn
 
+from adapters.postgres.links import MessageLink
 from adapters.settings import Settings
+from api import html
 from api.app import create_app, system_clock
+from domain.facts import Topic
 from domain.tokens import Purpose, Signer
 from tests.api_pages.sent_mail import Mail
 
@@ -143,6 +146,19 @@ async def test_every_page_passes_axe(
 
     assert seen == {state: [] for state in seen}
     assert len(seen) == 7
+
+
+async def test_the_confirmation_passes_axe(chromium: "Browser", mail: Mail) -> None:
+    """As it is answered; its links and states are tried in test_confirmation.py."""
+    card = MessageLink(
+        message_id=mail.message_id, store_id="s", store_name="Mugs", store_url="", customer_id=mail.customer_id
+    )
+    asking = html.page("confirm.html", language="de", mail=card, token="t", asked=set(Topic))
+    thanks = html.page("confirmed.html", language="de", mail=card, preferences="t")
+    async with opened(chromium) as page, opened(chromium) as judge:
+        for answer in (asking, thanks):
+            await page.set_content(bytes(answer.body).decode())
+            assert await violations(page, judge) == []
 
 
 async def test_a_customer_chooses_pauses_and_leaves(

@@ -7,6 +7,7 @@ from babel.messages.extract import extract_from_dir
 from httpx import AsyncClient
 from sqlalchemy import update
 
+import api
 from adapters.postgres.tables import customers
 from adapters.postgres.tenancy import as_store
 from api import html
@@ -20,7 +21,7 @@ from tests.api_pages.sent_mail import Mail
 _TEXTS = {
     text
     for _, _, text, _, _ in extract_from_dir(
-        html.__path__[0],
+        api.__path__[0],
         [("**.py", "python"), ("**.html", "jinja2")],
         options_map={"**.html": {"newstyle_gettext": "true"}},
         keywords={"noted": None, "_": None, "gettext": None},

@@ -8,6 +8,7 @@ from httpx import AsyncClient
 
 from adapters.postgres.routing import route
 from adapters.postgres.tenancy import as_store
+from api.html import wording
 from domain.decoding import facts
 from domain.facts import ConsentChanged, LinkClicked, MessageOpened, Topic, Unsubscribed
 from domain.tokens import Purpose
@@ -16,6 +17,7 @@ from tests.api_pages.sent_mail import NOON, URLS, Mail
 from tests.conftest import SteppedClock
 
 _HERE = "127.0.0.0"
+_AGENT = "Reader/1.0"
 
 
 async def test_an_open_and_a_click_are_understood(client: AsyncClient, mail: Mail) -> None:
@@ -32,17 +34,21 @@ async def test_an_open_and_a_click_are_understood(client: AsyncClient, mail: Mai
     ("body", "source"), [({"List-Unsubscribe": "One-Click"}, "one_click"), ({}, "unsubscribe_page")]
 )
 async def test_an_unsubscribe_is_understood(client: AsyncClient, mail: Mail, body: dict[str, str], source: str) -> None:
-    """One fact, with where it was said and from which address."""
-    await client.post(f"/unsubscribe?token={mail.token(Purpose.UNSUBSCRIBE)}", data=body)
+    """One fact, with the evidence: where it was said, from which network, with what, and on which words, if on any."""
+    shown = {} if "List-Unsubscribe" in body else {"wording": wording("unsubscribe.html", "en")}
+    link = f"/unsubscribe?token={mail.token(Purpose.UNSUBSCRIBE)}"
+    await client.post(link, data=body | shown, headers={"User-Agent": _AGENT})
     [event] = await mail.events()
 
-    assert facts(event) == [Unsubscribed(at=NOON, source=source, ip=_HERE)]
+    assert facts(event) == [Unsubscribed(at=NOON, source=source, ip=_HERE, user_agent=_AGENT, **shown)]
 
 
 async def test_saved_preferences_are_understood(client: AsyncClient, mail: Mail) -> None:
     """One word on every topic, and nothing else."""
     chosen = {Topic.MARKETING, Topic.PRICE_DROP}
-    await client.post(f"/preferences?token={mail.token(Purpose.PREFERENCES)}", data=dict.fromkeys(chosen, "yes"))
+    shown, link = wording("preferences.html", "de"), f"/preferences?token={mail.token(Purpose.PREFERENCES)}"
+    form = dict.fromkeys(chosen, "yes") | {"wording": shown}
+    await client.post(link, data=form, headers={"User-Agent": _AGENT})
     [event] = await mail.events()
 
     said = [
@@ -52,6 +58,8 @@ async def test_saved_preferences_are_understood(client: AsyncClient, mail: Mail)
             granted=topic in chosen,
             source="preference_page",
             ip=_HERE,
+            user_agent=_AGENT,
+            wording=shown,
             message_id=mail.message_id,
         )
         for topic in Topic
