@@ -205,6 +205,11 @@ class OrderPlaced(Fact):
     ref: str | None = None
 
     @property
+    def product_ids(self) -> frozenset[str]:
+        """What was bought."""
+        return frozenset(line.product_id for line in self.lines)
+
+    @property
     def label(self) -> str:
         return f"order {self.order_id}"
 

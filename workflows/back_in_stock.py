@@ -28,9 +28,7 @@ class BackInStock(Journey[BackInStockPlan]):
     @classmethod
     def concerns(cls, fact: Fact, run: RunState, state: Snapshot) -> bool:
         """An order counts if the product was in it, unless the customer has asked for another since."""
-        if not isinstance(fact, OrderPlaced) or fact.at < run.since:
-            return False
-        return run.product_id in {line.product_id for line in fact.lines}
+        return isinstance(fact, OrderPlaced) and fact.at >= run.since and run.product_id in fact.product_ids
 
     @workflow.run
     async def run(self, entry: Entry[BackInStockPlan]) -> Outcome:
