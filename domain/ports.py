@@ -7,6 +7,7 @@ from uuid import UUID
 
 from domain.commands import ReleaseStock
 from domain.delivery import Delivery, Slot
+from domain.discounts import CodeOrder
 from domain.facts import AnyFact
 from domain.message import Letter, Material, Rendered
 from domain.operations import Note, Operator, Replan
@@ -115,6 +116,32 @@ class Operations(Protocol):
 
     async def note(self, note: Note, key: str, now: datetime) -> None:
         """Write an operation down once for each `key`; one that leaves closes the run's row."""
+        ...
+
+
+class ShopSecrets(Protocol):
+    """What signs our requests to the shop of a store."""
+
+    async def of(self, store_id: str, provider: str) -> Sequence[str]:
+        """Return the secrets of a store; none if it has set none.
+
+        Raises:
+            Unavailable: They cannot be read now.
+        """
+        ...
+
+
+class CodeIssuer(Protocol):
+    """A shop that makes discount codes."""
+
+    async def issue(self, order: CodeOrder) -> Sequence[str]:
+        """Return new codes; the same ones for the same order, however often it is asked.
+
+        Raises:
+            Unavailable: The shop cannot be reached, or does not make any now.
+            InvalidInput: What it sent are no codes.
+            ConfigurationError: There is nothing to sign the order with.
+        """
         ...
 
 

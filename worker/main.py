@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,16 +23,19 @@ from adapters.channels.smtp import SmtpChannel
 from adapters.postgres import tenancy
 from adapters.postgres.audit import PostgresOperations
 from adapters.postgres.backlog import Backlog
+from adapters.postgres.code_sources import CodeSources
 from adapters.postgres.dkim_keys import DkimKeys
 from adapters.postgres.engine import create_engine
 from adapters.postgres.ledger import PostgresLedger
 from adapters.postgres.pauses import PostgresPauses
+from adapters.postgres.provider_secrets import ProviderSecrets
 from adapters.postgres.queue import CHANNEL
 from adapters.postgres.retention import PostgresRetention
 from adapters.postgres.rollouts import PostgresReplans
 from adapters.postgres.waitlist import PostgresWaitlist
 from adapters.rendering.renderer import TemplateRenderer
 from adapters.settings import Settings
+from adapters.shops.codes import ShopCodes
 from adapters.temporal.client import check_search_attributes, connect
 from adapters.temporal.codec import customer_codec
 from adapters.temporal.engine import Engine
@@ -43,6 +46,7 @@ from adapters.temporal.schedules import schedule_retention
 from adapters.temporal.versioning import versioning
 from domain.tokens import Signer
 from worker.router import Router
+from worker.supply import Supply
 from workflows.registry import WORKFLOWS
 
 log = structlog.get_logger("worker")
@@ -75,6 +79,7 @@ async def run_worker(settings: Settings) -> None:
         runs = Engine(client, settings.task_queue)
         waves = ReleaseWave(PostgresWaitlist(engine), runs, now)
         rollout = RollOut(PostgresReplans(engine), PostgresPauses(engine), TemporalRuns(client, runs), now)
+        supply = Supply(CodeSources(engine), ShopCodes(ProviderSecrets(engine, settings.master_secrets()), now), now)
         retention = EnforceRetention(PostgresRetention(engine), now)
         activities: list[Callable[..., Any]] = [
             deliver.deliver, deliver.abandon, waves.release, note.note, rollout.roll_out, retention.enforce,
@@ -90,7 +95,7 @@ async def run_worker(settings: Settings) -> None:
             **versioning(settings.deployment, settings.build_id),
         )
         with metrics.served(settings.metrics_host, settings.metrics_port):
-            async with worker:
+            async with worker, _beside(supply.run()):
                 log.info("ready", task_queue=settings.task_queue, build_id=settings.build_id)
                 await _told_to_stop().wait()
     await engine.dispose()
@@ -109,7 +114,7 @@ async def run_router(settings: Settings) -> None:
     router = Router(engine, Engine(client, settings.task_queue), now)
     stopping, waiting = _told_to_stop(), Backlog(settings.psycopg_url, now)
     with metrics.served(settings.metrics_host, settings.metrics_port, waiting):
-        async with _listening(settings.psycopg_url, router):
+        async with _beside(_listen(settings.psycopg_url, router)):
             log.info("ready")
             await router.run(stopping)
     await engine.dispose()
@@ -123,9 +128,9 @@ def _told_to_stop() -> asyncio.Event:
 
 
 @contextlib.asynccontextmanager
-async def _listening(url: str, router: Router) -> AsyncIterator[None]:
-    """Wake the router with every NOTIFY; while the database is away, its poll is enough."""
-    task = asyncio.create_task(_listen(url, router))
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Do something that never ends beside the block, for as long as that takes."""
+    task = asyncio.create_task(work)
     try:
         yield
     finally:
@@ -135,6 +140,7 @@ async def _listening(url: str, router: Router) -> AsyncIterator[None]:
 
 
 async def _listen(url: str, router: Router) -> None:
+    """Wake the router with every NOTIFY; while the database is away, its poll is enough."""
     while True:
         with contextlib.suppress(psycopg.OperationalError):
             async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:

@@ -1,4 +1,4 @@
-"""What proves the webhooks of mail providers, by store: several of each, so that one can be rotated.
+"""What proves the webhooks of mail providers, and our requests to shops; several of each, so that one can be rotated.
 
 They are sealed where there is a master key (`JOURNEYS_MASTER_KEYS`); one that was kept before stays readable.
 """

@@ -331,7 +331,7 @@ provider_secrets = Table(
     Column("secret", Text, nullable=False),
     _time("created_at"),
     PrimaryKeyConstraint("store_id", "provider", "secret"),
-    CheckConstraint("provider in ('ses', 'sendgrid', 'mailgun', 'postmark')", name="provider"),
+    CheckConstraint("provider in ('ses', 'sendgrid', 'mailgun', 'postmark', 'shop')", name="provider"),
 )
 
 # What signs a store's mail (RFC 6376); a private key is kept sealed where a master key is set.
@@ -369,6 +369,22 @@ Index(
     "ix_discount_codes_free", discount_codes.c.store_id, discount_codes.c.pool, discount_codes.c.added_at,
     discount_codes.c.place, postgresql_where=text("message_id is null"),
 )  # fmt: skip
+
+# Shops that fill a pool when fewer than `low` codes are free; `order_id` is an order that is not filled yet.
+code_sources = Table(
+    "code_sources",
+    metadata,
+    Column("store_id", Text, nullable=False),
+    Column("pool", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("low", Integer, nullable=False),
+    Column("batch", Integer, nullable=False),
+    _time("set_at"),
+    Column("order_id", Uuid),
+    _time("tried_at", nullable=True),
+    Column("problem", Text),
+    PrimaryKeyConstraint("store_id", "pool"),
+)
 
 # Quiet hours and caps of a store's marketing, as `domain.sending_rules`; a store without a row has none.
 sending_rules = Table(

@@ -350,7 +350,7 @@ async def test_a_notification_wakes_a_router_that_would_not_look(
     async def routed() -> bool:
         return await states(engine) == {"routed": 1}
 
-    async with main._listening(settings.psycopg_url, waker), running(waker):
+    async with main._beside(main._listen(settings.psycopg_url, waker)), running(waker):
         await until(lambda: _listens(engine))
         await door.accept([ordered(clock, "ada", "o-1")])
         await until(routed)

@@ -1,0 +1,1 @@
+"""Shops: what we ask of the shop that a store belongs to."""
