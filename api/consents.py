@@ -1,4 +1,4 @@
-"""What a customer allowed and refused, word by word, and what follows from it. With the admin key."""
+"""What a customer allowed and refused, word by word, and what follows from it. The scope is `admin`."""
 
 from typing import Any
 from uuid import UUID
@@ -67,7 +67,7 @@ class CustomerConsents(BaseModel):
 @router.get(
     "/{customer:path}/consents",
     summary="What a customer allowed and refused, with the evidence",
-    responses=documented(401, 404, 503),
+    responses=documented(401, 403, 404, 429, 503),
 )
 async def customer_consents(customer: Customer, services: Wired, store: Administrator) -> CustomerConsents:
     """Read the ledger: each word with its time, source, IP address, user agent and the version of the text."""

@@ -62,4 +62,4 @@ async def test_only_the_store_itself_reads_it(api, store):
     path = "/api/v1/customers/ada@example.com/consents"
 
     assert (await api.get(path)).status_code == 404
-    assert (await api.get(path, auth=(store.write_key, ""))).status_code == 401
+    assert (await api.get(path, auth=(store.write_key, ""))).status_code == 403

@@ -15,7 +15,7 @@ from tests.api.routes import every_route
 
 SHOP, ELSEWHERE = "https://mugs.test", "https://elsewhere.test"
 TRACK = {"event": "Product Viewed", "userId": "u-1", "properties": {"product_id": "mug"}}
-SIGNED = ("/track/email-", "/unsubscribe", "/preferences", "/webhooks/")
+SIGNED = ("/track/email-", "/unsubscribe", "/preferences", "/confirm", "/webhooks/")
 PUBLIC = (*SIGNED, "/api/health", "/sourceConfig", "/v1/projects/")
 """No key: signed links, numbers, what browser SDKs fetch first, and webhooks that prove themselves."""
 INGEST = ("/v1/", "/track/", "/api/v1/carts/track")
@@ -29,6 +29,7 @@ NEEDS = {
     "/api/v1/runs/{run:path}/leave": Scope.WRITE,
     "/api/v1/customers/{customer:path}": Scope.ADMIN,
     "/api/v1/customers/{customer:path}/export": Scope.ADMIN,
+    "/api/v1/customers/{customer:path}/consents": Scope.ADMIN,
     "/api/v1/keys": Scope.ADMIN,
     "/api/v1/keys/{key_id}": Scope.ADMIN,
     "/api/v1/keys/{key_id}/rotate": Scope.ADMIN,
