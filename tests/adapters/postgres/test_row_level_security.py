@@ -34,9 +34,10 @@ ACROSS_READS: dict[str, set[str]] = {
     "events": set(metadata.tables["events"].c.keys()),
     "messages": {"store_id", "message_id", "state", "claimed_at", "sending_at"},
     "runs": {"journey", "ended_at"},
+    "code_sources": {"store_id", "tried_at"},
 }
 """All that is ever read without a store: to verify a key, to walk the stores, to route, to find a link's message,
-and to count for Prometheus what waits."""
+to count for Prometheus what waits, and to find whose pools of codes are to be looked after."""
 ONLY_GROW = {"audit", "consents"}
 """They refuse to be changed, and only an erasure or retention deletes from them."""
 SWITCHES = text("select set_config('journeys.erasure', 'on', true), set_config('journeys.retention', 'on', true)")
