@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.postgres import consents as ledger
-from adapters.postgres import links, plans
+from adapters.postgres import plans, preferences
 from adapters.postgres.identities import new_id
 from adapters.postgres.routing import route
 from adapters.postgres.tables import consents, customers, messages, runs, suppressions
@@ -69,8 +69,7 @@ class Asking(Telling):
 
     async def allowed(self) -> set[Topic]:
         """What Ada gets by mail, as her preferences page shows it."""
-        topics = await links.topics(self.engine, self.store_id, await self.customer())
-        return {topic for topic, granted in topics.items() if granted}
+        return set((await preferences.of_customer(self.engine, self.store_id, await self.customer())).topics)
 
 
 @pytest.fixture
