@@ -65,6 +65,8 @@ class _Scrubber:
                 return _BLANK
             case str() if key in _PATHS:
                 return self._path(value)
+            case str() if key == "fairnessKey":
+                return self._other("store", value)
         return value
 
     def _payload(self, payload: Mapping[str, Any], key: str) -> dict[str, Any]:

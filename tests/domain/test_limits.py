@@ -68,4 +68,4 @@ def test_what_several_give_away_at_once_adds_up_in_any_order(limit: Limit, costs
         one, other = limit.taken(one, cost, now), limit.taken(other, also, now)
 
     assert one == pytest.approx(other) == pytest.approx(now + sum(costs) / limit.per_second)
-    assert limit.left(one, now) == pytest.approx(limit.burst - sum(costs))
+    assert limit.left(one, now) == pytest.approx(limit.burst - sum(costs), abs=0.01)  # of a token: a sum of floats
