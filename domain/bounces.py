@@ -107,14 +107,18 @@ _ABOUT_US = _any(
     r"\bip (?:name|address).{0,40}(?:lookup|list|block|reject|reputation)", r"\bhelo\b", r"\behlo\b",
     r"my name was rejected", r"greylist", r"security", r"scored", r"suspicious", r"abuse", r"complain",
     r"quota for sending", r"relay quota", r"invalid ip\b", r"receiving mail at a rate",
-    r"reached .{0,30}(?:limit|quota)",
+    r"reached .{0,30}(?:limit|quota)", r"recipient(?:'s)? preferences",
 )  # fmt: skip
+_LISTED = _any(
+    r"\b(?:spamhaus|spamcop|barracudacentral|sorbs|uceprotect|abuseat|proofpoint|cloudmark|senderscore|surbl)\.",
+)
+"""Links to those who keep lists of senders: a reply may say nothing else, and links are not read for words."""
 _MAY_PASS = _any(
     r"\bquota", r"(?:mailbox|inbox|account|storage|maildir|folder)\W+(?:\w+\W+){0,5}(?:full|exceed|over)",
     r"\bfull\b", r"exceed(?:s|ed|ing)?\b.{0,40}(?:mailbox|storage|allowed|limit)", r"mailbox.{0,30}exceed",
     r"disk space", r"no space", r"insufficient (?:system )?(?:storage|space|disk)", r"storage", r"suspend",
-    r"disabled", r"inactive", r"\blocked\b", r"frozen", r"discontinued", r"expired", r"deactivat", r"not active",
-    r"dormant", r"temporar", r"try (?:again )?later", r", try again", r"on hold", r"timed?[ -]?out",
+    r"disabled", r"inactive(?! e-?mail address)", r"\blocked\b", r"frozen", r"discontinued", r"expired", r"deactivat",
+    r"not active", r"dormant", r"temporar", r"try (?:again )?later", r", try again", r"on hold", r"timed?[ -]?out",
     r"\bdeferred\b", r"connection (?:refused|reset|lost|dropped|closed)", r"lost connection", r"unable to connect",
     r"could not connect", r"failed connect", r"not? (?:able to )?establish", r"multiple retries", r"queue too long",
     r"too long", r"retry", r"\bbusy\b", r"overload", r"unavailable,? (?:try|closing)",
@@ -128,11 +132,12 @@ _STATE = _any(
     r"account (?:is|has been) (?:currently )?(?:disabled|suspended|locked|inactive)",
     r"mailbox (?:is )?full",
     r"over quota",
+    r"not enough disk space",
 )
 _NO_DOMAIN = _any(
     r"host(?: or domain name)?(?: \S+)? not found", r"host unknown", r"unknown host", r"no such (?:host|domain)",
     r"domain (?:name )?(?:does not|doesn't) exist", r"domain not found", r"unknown domain", r"invalid domain",
-    r"bad destination (?:system|host)", r"couldn't find any host", r"unrout(?:e)?able (?:address|mail domain)",
+    r"bad destination (?:system|host)", r"couldn't find any host", r"unroute?able address",
     r"couldn't find a mail exchanger", r"no mx (?:record )?(?:found|for)", r"indicated no smtp service", r"null ?mx",
     r"nxdomain", r"domain is not reachable", r"(?:host|domain|system) does not accept (?:any )?(?:mail|messages)",
     r"no smtp service here", r"all (?:relevant )?mx records point to non-existent hosts", r"nodename nor servname",
@@ -155,6 +160,7 @@ _UNMISTAKABLE = _any(
     r"invalid final delivery userid", r"no valid recipients for", r"no mailbox here by that name",
     r"見つかりません|リストにありません|存在しません", r"adresse d au moins un destinataire invalide",
     r"adresse (?:du )?destinataire invalide", r"dd this user doesn't have an? \S+ account",
+    r"because the address couldn't be found", r"#5\.1\.0 address rejected", r"addressee unknown",
 )  # fmt: skip
 """Sentences that only a server says that has looked the mailbox up."""
 _PLAIN = re.compile(r"^550 (?:<@>: user unknown|requested action not taken: mailbox unavailable)", re.IGNORECASE)
@@ -179,7 +185,7 @@ def kind(remark: Remark) -> Kind:
     if remark.action == "delayed":
         return Kind.DELAYED
     said = _ADDRESS.sub("<@>", _QUIET.sub(" ", remark.said))
-    if remark.command in {"MAIL", "EHLO"} or _ABOUT_US.search(said):
+    if remark.command in {"MAIL", "EHLO"} or _ABOUT_US.search(said) or _LISTED.search(remark.said):
         return Kind.REFUSED
     if _may_pass(remark, said, status):
         return Kind.NOT_NOW

@@ -120,8 +120,18 @@ def _blocks(part: Message) -> list[Fields]:
             return _parsed_blocks(str(blocks[0].get_payload()))
         if part.get_content_type() == "message/feedback-report":
             return [_fields(block) | _written(str(block.get_payload())) for block in blocks]
-        return [_fields(block) for block in blocks]
+        return [fields for block in blocks for fields in _by_recipient(block)]
     return _parsed_blocks(_text(part))
+
+
+def _by_recipient(block: Message) -> list[Fields]:
+    """Part a block that lacks the empty lines between its recipients."""
+    found: list[Fields] = [{}]
+    for name, value in block.items():
+        if name.lower() == "final-recipient" in found[-1]:
+            found.append({})
+        found[-1].setdefault(name.lower(), _unfolded(value))
+    return found
 
 
 def _parsed_blocks(text: str) -> list[Fields]:

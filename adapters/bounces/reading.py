@@ -12,7 +12,7 @@ _OURS = re.compile(r"<([0-9a-f]{32})@[^<>\s]+>")
 _SYSTEM = re.compile(
     r"mailer-?daemon|postmaster|mail (?:delivery|administrator|system)|daemon@|no-?reply@|sysadmin@", re.IGNORECASE
 )
-_SUBJECT = re.compile(r"undeliver|returned mail|delivery|failure|bounce|rejected|not delivered", re.IGNORECASE)
+_SUBJECT = re.compile(r"undeliver|returned mail|delivery|failure|bounce|rejected|not (?:be )?delivered", re.IGNORECASE)
 _COMPLAINTS = {"abuse", "fraud", "virus", "other", "opt-out", "opt-out-list"}
 
 

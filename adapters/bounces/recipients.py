@@ -32,7 +32,7 @@ _COMMANDS = (
         r"end of (?:data|message)|after (?:sending )?data\b|\.<CRLF>|\[(?:DATA|BODY)\]|(?:TEXT|DATA) command|SMTP:DATA",
     ),
     ("DATA", r"(?:reply to|response to|>>>|final) \"?DATA\b"),
-    ("RCPT", r"does not like recipient|\[RCPT_TO\]|SMTP:RCPT|RCPT(?: TO)? (?:command|response)"),
+    ("RCPT", r"\(state 1[34]\)|does not like recipient|\[RCPT_TO\]|SMTP:RCPT|RCPT(?: TO)? (?:command|response)"),
     ("RCPT", r"(?:reply to|after|response to|>>>|\bour) (?:pipelined )?\"?RCPT\b"),
     ("MAIL", r"sender was rejected|\[MAIL_FROM\]|SMTP:MAIL|MAIL FROM (?:command|response)"),
     ("MAIL", r"(?:reply to|after|response to|>>>|\bour) (?:pipelined )?\"?MAIL (?:FROM|command)"),
@@ -109,14 +109,13 @@ def _answers(line: str, recipient: str) -> bool:
 
 def _codes(text: str) -> tuple[int | None, str | None]:
     reply = _REPLY.search(text)
-    status = _STATUS.search(text)
-    return (int(reply[1]) if reply else None), (status[1] if status else None)
+    return (int(reply[1]) if reply else None), _telling(*_STATUS.findall(text))
 
 
 def _telling(*statuses: str | None) -> str | None:
-    """Choose the first status that says more than its class; `5.0.0` says nothing but "for good"."""
+    """Choose the first status that says more than its class: `5.0.0` is "for good", `5.1.0` "the address, somehow"."""
     known = [status for status in statuses if status]
-    return next((status for status in known if not status.endswith(".0.0")), known[0] if known else None)
+    return next((status for status in known if not status.endswith((".0.0", ".1.0"))), known[0] if known else None)
 
 
 def _command(text: str) -> str | None:

@@ -83,6 +83,13 @@ def plain(words: str, sender: str = "MAILER-DAEMON@mx.example.com", head: str = 
         ("5.1.8", "553 5.1.8 <hello@mugs.test>... Domain of sender address does not exist", Kind.REFUSED),
         ("5.3.4", "552 5.3.4 Message size exceeds fixed limit", Kind.REFUSED),
         ("5.0.0", "550 Unknown user", Kind.NOT_NOW),
+        ("5.1.1", "550 5.1.1 <ada@example.com>: inactive email address", Kind.GONE),
+        ("5.2.1", "550 5.2.1 The email account is inactive", Kind.NOT_NOW),
+        ("5.1.0", "550 #5.1.0 Address rejected.", Kind.GONE),
+        ("5.1.0", "5.1.0 - Unknown address error 550-'5.1.1 <ada@example.com>: Recipient address rejected'", Kind.GONE),
+        ("5.0.0", "553 5.3.0 <ada@example.com>... Addressee unknown, relay=[192.0.2.1]", Kind.GONE),
+        ("5.1.1", "550 5.1.1 Refused due to recipient preferences", Kind.REFUSED),
+        ("5.1.3", "553 https://www.spamhaus.org/query/ip/192.0.2.1", Kind.REFUSED),
     ],
 )
 def test_the_words_of_the_server_outweigh_the_code_of_the_report(status: str, diagnostic: str, kind: Kind) -> None:
@@ -112,9 +119,47 @@ def test_each_recipient_of_a_report_is_judged_by_its_own_fields() -> None:
     assert len({one.key for one in told}) == 2
 
 
+def test_recipients_of_a_report_without_empty_lines_between_them_are_each_heard() -> None:
+    """Some servers leave them out."""
+    fields = failed("5.2.2", "552 Mailbox full") + failed("5.1.1", "550 5.1.1 User unknown", "bob@example.com")
+    told = read(report(fields))
+
+    assert [(one.recipient, one.kind) for one in told] == [
+        ("ada@example.com", Kind.NOT_NOW),
+        ("bob@example.com", Kind.GONE),
+    ]
+
+
+def test_words_for_people_that_speak_of_a_full_disk_outweigh_the_fields() -> None:
+    """A doubt counts for the address."""
+    words = "Your message to <ada> was automatically rejected:\nNot enough disk space"
+    (told,) = read(report(failed("5.1.1", "550 5.1.1 User unknown"), words))
+
+    assert told.kind is Kind.NOT_NOW
+
+
 @pytest.mark.parametrize(
     ("words", "kind"),
     [
+        (
+            """\
+            Your message wasn't delivered to ada@example.com because the address couldn't be found.
+
+            """,
+            Kind.GONE,
+        ),
+        (
+            """\
+            Delivery to the following recipient failed permanently:
+
+                 ada@example.com
+
+            Technical details of permanent failure:
+            The error that the other server returned was: 550 550 Address unknown (state 14).
+
+            """,
+            Kind.GONE,
+        ),
         (
             """\
             Hi. This is the qmail-send program at mx.example.com.
