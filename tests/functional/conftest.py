@@ -1,9 +1,12 @@
 """The real stack: embedded Postgres, Temporal dev server, SMTP inbox, API, worker and router as processes."""
 
 import asyncio
+import contextlib
 import email
 import email.policy
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.message import EmailMessage
@@ -21,6 +24,7 @@ from adapters.postgres.engine import create_engine
 from adapters.postgres.tables import events, messages, runs
 from adapters.settings import Settings
 from adapters.temporal.plugin import journeys_plugin
+from cli.stack import ports, services
 from cli.stack.local import Options, Stack
 from domain.plans import validated
 from testing.inspection import as_owner
@@ -121,9 +125,24 @@ class House:
 
 
 @pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
-    """One stack for all functional tests; each uses customers of its own."""
-    with Stack(Options.throwaway(), Settings(database_url="", smtp_url="")) as stack:
+def metrics_ports() -> range:
+    """The ports of the metrics of API, worker and router: the next after the first that is free with them."""
+    while True:
+        first = ports.free()
+        with ExitStack() as taken, contextlib.suppress(OSError, OverflowError):
+            for port in range(first, first + len(services.OURS)):
+                taken.enter_context(socket.create_server((ports.HOST, port)))
+            return range(first, first + len(services.OURS))
+
+
+@pytest.fixture(scope="session")
+def stack(metrics_ports: range) -> Iterator[Stack]:
+    """One stack for all functional tests, with metrics; each uses customers of its own."""
+    stack = Stack(Options.throwaway(), Settings(database_url="", smtp_url=""))
+    with ExitStack() as running:
+        with pytest.MonkeyPatch.context() as only_here:
+            only_here.setenv("JOURNEYS_METRICS_PORT", str(metrics_ports[0]))
+            running.enter_context(stack)
         yield stack
 
 
