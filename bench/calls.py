@@ -41,10 +41,21 @@ def cart(user: str, number: int = 0) -> dict[str, Any]:
     return _track(user, "Product Added", f"cart-{number}", {**_MUG, "product_id": f"MUG-{number % 200}"})
 
 
-def order(user: str) -> dict[str, Any]:
+def order(user: str, product: str = "MUG-0", number: int = 0) -> dict[str, Any]:
     """Buy it."""
-    bought = {"order_id": f"o-{user}", "total": 18.99, "currency": "EUR", "products": [_MUG]}
-    return _track(user, "Order Completed", "order", bought)
+    products = [{**_MUG, "product_id": product}]
+    bought = {"order_id": f"o-{user}-{number}", "total": 18.99, "currency": "EUR", "products": products}
+    return _track(user, "Order Completed", f"order-{number}", bought)
+
+
+def stock_request(user: str, product: str) -> dict[str, Any]:
+    """Ask to be told when it is back."""
+    return _track(user, "Back In Stock Requested", f"asks-{product}", {**_MUG, "product_id": product})
+
+
+def restock(product: str, units: int) -> dict[str, Any]:
+    """Put it back into stock."""
+    return _track("back-office", "Product Updated", f"stock-{product}", {"product_id": product, "stock": units})
 
 
 def seen(user: str, number: int) -> dict[str, Any]:

@@ -58,12 +58,12 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def program(directory: Path, name: str, *argv: object, port: int) -> Iterator[Child]:
-    """Run a module of ours beside, until the end of the block; it is ready when it answers on its port."""
+def program(directory: Path, name: str, *argv: object, ready: int | str) -> Iterator[Child]:
+    """Run a module of ours beside, until the end of the block; ready is the port it answers on, or what it says."""
     child = Child(
         Program(
             name=name, argv=[sys.executable, "-m", name, *(str(word) for word in argv)], env=os.environ,
-            log=directory / f"{name}.log", ready=lambda: ports.answers(port),
+            log=directory / f"{name}.log", ready=ready if isinstance(ready, str) else lambda: ports.answers(ready),
         )
     )  # fmt: skip
     child.start()
@@ -140,7 +140,7 @@ async def house(*, without: Sequence[str] = ()) -> AsyncIterator[House]:
     with temporary_dir() as directory:
         port, post = ports.free(), directory / "post.log"
         with (
-            program(directory, "bench.sink", port, post, port=port),
+            program(directory, "bench.sink", port, post, ready=port),
             Stack(
                 Options(directory / "stack", 0, 0, 0, 0, 0, 0), Settings(smtp_url=f"smtp://{ports.HOST}:{port}")
             ) as stack,

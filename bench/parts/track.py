@@ -16,7 +16,7 @@ async def track(run: Run) -> None:
     seconds = run.of(small=6.0, full=60.0)
     async with house(without=("router", "worker")) as place:
         port = free_port()
-        with program(place.directory, "bench.bare_api", port, port=port):
+        with program(place.directory, "bench.bare_api", port, ready=port):
             bare = Load(port=port, path="/v1/track", key="none", connections=_CONNECTIONS, seconds=seconds / 2)
             ours = _load(place, seconds, "peak")
             before = await put(bare)
