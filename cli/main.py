@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import structlog
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command, get_group
@@ -77,7 +78,8 @@ class Program(typer.Typer):
     """The program; what goes wrong in a command is told in a line, not in a stack trace."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the command that the command line asks for."""
+        """Run the command that the command line asks for; what it answers is not mixed with what it logs."""
+        structlog.configure(logger_factory=structlog.stdlib.LoggerFactory())
         try:
             return super().__call__(*args, **kwargs)
         except JourneysError as problem:

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+import structlog
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.testing import WorkflowEnvironment
@@ -21,6 +22,9 @@ from adapters.settings import Settings
 from cli.stack.postgres import LocalPostgres
 from rehearsal.server import time_skipping_server
 from rehearsal.shop import TimeSkippingShop, opened
+
+# As in a command: what a shop logs goes where logging sends it, not into a test's standard output.
+structlog.configure(logger_factory=structlog.stdlib.LoggerFactory())
 
 _CUT_OFF = """
     select pg_terminate_backend(pid) from pg_stat_activity

@@ -14,7 +14,7 @@ from random import Random
 from uuid import UUID
 
 import pytest
-from sqlalchemy import insert, text
+from sqlalchemy import insert
 from sqlalchemy.event import listen
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -203,8 +203,8 @@ async def test_without_the_lock_at_the_door_the_race_is_lost(
     course: Course, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The proof can fail: an order that is stored without a share of the customer's lock overtakes a claim."""
-    unlocked = str(ingest._INSERT).replace("for key share of c", "")
-    assert unlocked != str(ingest._INSERT)
-    monkeypatch.setattr(ingest, "_INSERT", text(unlocked))
+    unlocked = ingest._INSERT.replace("for key share of c", "")
+    assert unlocked != ingest._INSERT
+    monkeypatch.setattr(ingest, "_INSERT", unlocked)
     seen = await raced(course, await on_the_grid(engine, course, RACES), Random(4), until="late")
     assert seen["late"] > 0, seen
