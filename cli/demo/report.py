@@ -14,7 +14,7 @@ from adapters.postgres.tables import events, messages, products, runs, waitlist
 from adapters.postgres.tenancy import as_store
 from cli.demo.shop import address
 from domain.delivery import Result
-from domain.plans import PLANS
+from domain.plans import PLANS, validated
 from domain.runs import Outcome
 
 ENDED_BY_ORDERS = ("welcome", "cart-recovery", "win-back", "browse-abandonment")
@@ -146,8 +146,9 @@ def missing(report: Report, late: int) -> list[str]:
         report: The state at the end.
         late: How many messages left after a purchase.
     """
-    begins = [journey for journey, plan in PLANS.items() if plan().enabled]  # double opt-in is for a store to ask for
-    found = [f"{journey} sent no message" for journey in begins if not _count(report.messages, journey, Result.SENT)]
+    # Double opt-in is for a store to ask for.
+    begin = [journey for journey in PLANS if validated(journey, {}).enabled]
+    found = [f"{journey} sent no message" for journey in begin if not _count(report.messages, journey, Result.SENT)]
     if report.unrouted:
         found.append(f"{report.unrouted} events are not routed ({_list(report.events, 'routed')})")
     if report.running > report.waiting:
