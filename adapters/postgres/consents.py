@@ -4,13 +4,14 @@ What they mean is derived in `domain/consent.py`. Only two things may touch a li
 turn out to be one person (its customer changes, nothing else), and an erasure, which says so (migration 0012).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import Select, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from adapters.postgres.statements import built_once
 from adapters.postgres.tables import consents, customers, messages
 from adapters.postgres.tenancy import as_store
 from domain.consent import ConsentRecord, allows, awaiting, understood
@@ -59,25 +60,34 @@ async def of_customer(
     connection: AsyncConnection, store_id: str, customer_id: UUID, channel: str = "email"
 ) -> list[ConsentRecord]:
     """Read what a customer said about a channel."""
+    return understood((await connection.execute(*_lines(store_id, customer_id, channel))).all())
+
+
+@built_once
+def _lines(store_id: str, customer_id: UUID, channel: str) -> Select[Any]:
     columns = (consents.c[name] for name in ("topic", "granted", "at", "source", "confirmation", "address"))
-    mine = select(*columns).where(
-        consents.c.store_id == store_id, consents.c.customer_id == customer_id, consents.c.channel == channel
-    )
-    return understood((await connection.execute(mine)).all())
+    mine = (consents.c.store_id == store_id, consents.c.customer_id == customer_id, consents.c.channel == channel)
+    return select(*columns).where(*mine)
 
 
 async def pending(connection: AsyncConnection, store_id: str, customer_id: UUID) -> Pending:
     """Say what a customer with an address has yet to confirm."""
-    address = await address_of(connection, store_id, customer_id)
     records = await of_customer(connection, store_id, customer_id)
-    topics = frozenset() if address is None else awaiting(records, address)
-    return Pending(any(record.confirmation is not None for record in records), topics)
+    if all(record.confirmation is None for record in records):
+        return Pending(ever=False, topics=frozenset())
+    address = await address_of(connection, store_id, customer_id)
+    return Pending(ever=True, topics=frozenset() if address is None else awaiting(records, address))
 
 
 async def address_of(connection: AsyncConnection, store_id: str, customer_id: UUID) -> str | None:
     """Return the address that a customer is written to."""
-    here = select(customers.c.email).where(customers.c.store_id == store_id, customers.c.customer_id == customer_id)
-    return await connection.scalar(here)
+    address: str | None = await connection.scalar(*_address(store_id, customer_id))
+    return address
+
+
+@built_once
+def _address(store_id: str, customer_id: UUID) -> Select[str | None]:
+    return select(customers.c.email).where(customers.c.store_id == store_id, customers.c.customer_id == customer_id)
 
 
 async def mailbox(connection: AsyncConnection, store_id: str, message_id: UUID) -> str | None:

@@ -14,6 +14,7 @@ from adapters.postgres.tables import decisions
 from domain.delivery import Delivery, Slot
 from domain.gate import Truth
 
+_DECISION = upsert(decisions).on_conflict_do_nothing()
 _NAMESPACE = UUID("b0a7a1de-6d2c-5a0c-8f5e-6465636964e5")
 
 
@@ -43,7 +44,7 @@ async def write(
         "until": delivery.until,
         "inputs": {} if truth is None else _inputs(slot, truth),
     }
-    await connection.execute(upsert(decisions).values(row).on_conflict_do_nothing())
+    await connection.execute(_DECISION, row)
 
 
 def _decision_id(slot: Slot, delivery: Delivery) -> UUID:

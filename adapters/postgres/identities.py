@@ -10,12 +10,13 @@ from typing import Any
 from uuid import UUID
 
 import uuid_utils
-from sqlalchemy import BigInteger, delete, exists, func, insert, literal, select, tuple_, update
+from sqlalchemy import BigInteger, Select, delete, exists, func, insert, literal, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.postgres import attribution, silence
 from adapters.postgres import waitlist as waiting_list
+from adapters.postgres.statements import built_once, put
 from adapters.postgres.tables import (
     carts,
     consents,
@@ -36,6 +37,11 @@ from domain.values import Value
 
 Identity = tuple[str, str]
 """Kind (`user`, `anonymous`, `email`) and value."""
+
+
+_CUSTOMER = insert(customers)
+_IDENTITY = put(identities, ("store_id", "kind", "value"), ("customer_id",))
+_CART = put(carts, ("store_id", "customer_id"), ("cart", "total_minor", "changed_at"))
 
 
 class Resolved(Value):
@@ -88,9 +94,8 @@ async def _introduce(
     primary = _primary(named, known, who)
     if primary is None:
         primary = new_id()
-        await connection.execute(
-            insert(customers).values(store_id=store_id, customer_id=primary, created_at=now, traits={}, told_at={})
-        )
+        row = {"store_id": store_id, "customer_id": primary, "created_at": now, "traits": {}, "told_at": {}}
+        await connection.execute(_CUSTOMER, row)
     others = {
         account.customer_id
         for identity, account in known.items()
@@ -151,29 +156,41 @@ def _introducing(store_id: str) -> int:
 
 
 async def _known(connection: AsyncConnection, store_id: str, named: Sequence[Identity]) -> dict[Identity, Account]:
+    kinds, values = [kind for kind, _ in named], [value for _, value in named]
+    rows = (await connection.execute(*_accounts(store_id, kinds, values))).all()
+    return {(r.kind, r.value): Account(customer_id=r.customer_id, has_user_id=r.has_user_id) for r in rows}
+
+
+@built_once
+def _accounts(store_id: str, kinds: list[str], values: list[str]) -> Select[Any]:
     account = identities.alias()
     has_user_id = exists().where(
         account.c.store_id == store_id, account.c.customer_id == identities.c.customer_id, account.c.kind == "user"
     )
-    query = select(identities, has_user_id.label("has_user_id")).where(
-        identities.c.store_id == store_id, tuple_(identities.c.kind, identities.c.value).in_(named)
+    asked = func.unnest(kinds, values).table_valued("kind", "value").render_derived(name="asked")
+    here = (
+        identities.c.store_id == store_id,
+        identities.c.kind == asked.c.kind,
+        identities.c.value == asked.c.value,
     )
-    rows = (await connection.execute(query)).all()
-    return {(r.kind, r.value): Account(customer_id=r.customer_id, has_user_id=r.has_user_id) for r in rows}
+    return select(identities, has_user_id.label("has_user_id")).where(*here)
 
 
 async def _locked(connection: AsyncConnection, store_id: str, customer_id: UUID) -> Resolved | None:
     """Lock a customer's row: claims of messages and other lanes wait until this transaction ends; ingest does not."""
     while True:
-        query = select(customers.c.merged_into).where(
-            customers.c.store_id == store_id, customers.c.customer_id == customer_id
-        )
-        row = (await connection.execute(query.with_for_update(key_share=True))).one_or_none()
+        row = (await connection.execute(*_lock(store_id, customer_id))).one_or_none()
         if row is None:
             return None
         if row.merged_into is None:
             return Resolved(customer_id=customer_id)
         customer_id = row.merged_into
+
+
+@built_once
+def _lock(store_id: str, customer_id: UUID) -> Select[Any]:
+    here = (customers.c.store_id == store_id, customers.c.customer_id == customer_id)
+    return select(customers.c.merged_into).where(*here).with_for_update(key_share=True)
 
 
 async def _claim(
@@ -193,9 +210,8 @@ async def _claim(
             continue
         if kind == "user" and who.user_id is None:
             continue  # an `alias` names the previous id without saying of which kind; a browser gets no account by it
-        statement = upsert(identities).values(store_id=store_id, kind=kind, value=value, customer_id=customer_id)
-        key = [identities.c.store_id, identities.c.kind, identities.c.value]
-        await connection.execute(statement.on_conflict_do_update(index_elements=key, set_={"customer_id": customer_id}))
+        row = {"store_id": store_id, "kind": kind, "value": value, "customer_id": customer_id}
+        await connection.execute(_IDENTITY, row)
 
 
 async def _merge(connection: AsyncConnection, store_id: str, loser: UUID, winner: UUID) -> Sequence[UUID]:
@@ -248,14 +264,14 @@ async def _join_carts(connection: AsyncConnection, store_id: str, loser: UUID, w
 
 async def save_cart(connection: AsyncConnection, store_id: str, customer_id: UUID, cart: Cart) -> None:
     """Write a customer's cart."""
-    values: dict[str, Any] = {
+    row = {
+        "store_id": store_id,
+        "customer_id": customer_id,
         "cart": cart.model_dump(mode="json"),
         "total_minor": cart.total_minor,
         "changed_at": cart.changed_at,
     }
-    statement = upsert(carts).values(store_id=store_id, customer_id=customer_id, **values)
-    key = [carts.c.store_id, carts.c.customer_id]
-    await connection.execute(statement.on_conflict_do_update(index_elements=key, set_=values))
+    await connection.execute(_CART, row)
 
 
 async def _join_profiles(connection: AsyncConnection, store_id: str, loser: UUID, winner: UUID) -> None:

@@ -4,12 +4,14 @@ The count begins anew with an order, with any touch of the cart, and with each p
 at the newest look, so that the order in which looks arrive makes no difference.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, literal, select
+from sqlalchemy import ColumnElement, Select, and_, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from adapters.postgres.statements import built_once
 from adapters.postgres.tables import carts, orders, runs, views
 from domain.facts import InterestShown
 from domain.plans import BrowseAbandonmentPlan
@@ -23,21 +25,36 @@ async def shown(
     product_id: str | None = None,
 ) -> list[InterestShown]:
     """Say which products a customer has looked at often enough, or whether this one; the newest look first."""
-    mine = (views.c.store_id == store_id) & (views.c.customer_id == customer_id)
-    if product_id is not None:
-        mine &= views.c.product_id == product_id
+    if product_id is None:
+        enough = _often_enough(store_id, customer_id, plan.window, plan.views)
+    else:
+        enough = _this_often_enough(store_id, customer_id, product_id, plan.window, plan.views)
+    rows = (await connection.execute(*enough)).all()
+    return [InterestShown(at=row.at, product_id=row.product_id, views=row.views) for row in rows]
+
+
+@built_once
+def _often_enough(store_id: str, customer_id: UUID, window: timedelta, often: int) -> Select[Any]:
+    mine = and_(views.c.store_id == store_id, views.c.customer_id == customer_id)
+    return _counted(mine, _anew(store_id, customer_id), window, often)
+
+
+@built_once
+def _this_often_enough(store_id: str, customer_id: UUID, product_id: str, window: timedelta, often: int) -> Select[Any]:
+    mine = and_(views.c.store_id == store_id, views.c.customer_id == customer_id, views.c.product_id == product_id)
+    return _counted(mine, _anew(store_id, customer_id), window, often)
+
+
+def _counted(mine: ColumnElement[bool], anew: ColumnElement[datetime], window: timedelta, often: int) -> Select[Any]:
     newest = func.max(views.c.at).over(partition_by=views.c.product_id).label("newest")
-    counted = select(views.c.product_id, views.c.at, newest).where(mine, views.c.at > _anew(store_id, customer_id))
-    look = counted.subquery()
-    enough = (
+    look = select(views.c.product_id, views.c.at, newest).where(mine, views.c.at > anew).subquery()
+    return (
         select(look.c.product_id, func.count().label("views"), look.c.newest.label("at"))
-        .where(look.c.at > look.c.newest - plan.window)
+        .where(look.c.at > look.c.newest - window)
         .group_by(look.c.product_id, look.c.newest)
-        .having(func.count() >= plan.views)
+        .having(func.count() >= often)
         .order_by(look.c.newest.desc(), look.c.product_id)
     )
-    rows = (await connection.execute(enough)).all()
-    return [InterestShown(at=row.at, product_id=row.product_id, views=row.views) for row in rows]
 
 
 async def last_look(connection: AsyncConnection, store_id: str, customer_id: UUID, product_id: str) -> datetime | None:

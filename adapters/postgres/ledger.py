@@ -13,14 +13,14 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Row, Update, and_, or_, select, update
-from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy import Row, Select, Update, and_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.metrics import CLAIMS, MESSAGES, RUNS_ENDED, journey_label
 from adapters.postgres import decisions, discounts, sending_rules, suppressions, waitlist
 from adapters.postgres import runs as run_rows
 from adapters.postgres.material import material
+from adapters.postgres.statements import built_once, one_of, put
 from adapters.postgres.tables import (
     UNAPPLIED,
     customers,
@@ -152,11 +152,16 @@ async def _lock_customer(connection: AsyncConnection, slot: Slot) -> Row[Any]:
     """Lock the row of whoever the run's customer is by now; the router applies facts under the same lock."""
     customer_id = slot.customer_id
     while True:
-        here = and_(customers.c.store_id == slot.store_id, customers.c.customer_id == customer_id)
-        row = (await connection.execute(select(customers).where(here).with_for_update())).one()
+        row: Row[Any] = (await connection.execute(*_lock(slot.store_id, customer_id))).one()
         if row.merged_into is None:
             return row
         customer_id = row.merged_into
+
+
+@built_once
+def _lock(store_id: str, customer_id: UUID) -> Select[Any]:
+    here = (customers.c.store_id == store_id, customers.c.customer_id == customer_id)
+    return select(customers).where(*here).with_for_update()
 
 
 async def _has_unapplied_events(connection: AsyncConnection, slot: Slot, customer: Row[Any]) -> bool:
@@ -166,36 +171,54 @@ async def _has_unapplied_events(connection: AsyncConnection, slot: Slot, custome
     the message: an order, a withdrawal of consent, or an exit of the run that we failed to understand.
     """
     store_id = slot.store_id
-    known = (
-        await connection.execute(
-            select(identities.c.kind, identities.c.value).where(
-                identities.c.store_id == store_id, identities.c.customer_id == customer.customer_id
-            )
-        )
-    ).all()
-    column = {"user": events.c.user_id, "anonymous": events.c.anonymous_id, "email": events.c.email}
-    mine = [column[row.kind] == row.value for row in known]
-    merged = select(customers.c.customer_id).where(
-        customers.c.store_id == store_id, customers.c.merged_into == customer.customer_id
+    known = (await connection.execute(*_identities(store_id, customer.customer_id))).all()
+    users, browsers, addresses = (
+        [row.value for row in known if row.kind == kind] for kind in ("user", "anonymous", "email")
     )
-    mine += [events.c.customer_id == customer.customer_id, events.c.customer_id.in_(merged)]
     if customer.email is not None:
-        mine.append(events.c.email == customer.email)
-    unapplied = and_(events.c.store_id == store_id, UNAPPLIED, events.c.commands.is_(None))
-    query = select(events.c.state, events.c.type, events.c.name).distinct()
-    found = (await connection.execute(query.where(unapplied, or_(*mine)))).all()
+        addresses.append(customer.email)
+    found = (await connection.execute(*_unapplied(store_id, customer.customer_id, users, browsers, addresses))).all()
     if any(row.state == "pending" or may_forbid(row.type, row.name) for row in found):
         return True
     heard = {heard_as(row.type, row.name) for row in found}
     return bool(heard) and not heard.isdisjoint(await run_rows.exits(connection, store_id, slot.run_id))
 
 
+@built_once
+def _identities(store_id: str, customer_id: UUID) -> Select[Any]:
+    mine = (identities.c.store_id == store_id, identities.c.customer_id == customer_id)
+    return select(identities.c.kind, identities.c.value).where(*mine)
+
+
+@built_once
+def _unapplied(
+    store_id: str, customer_id: UUID, users: list[str], browsers: list[str], addresses: list[str]
+) -> Select[Any]:
+    merged = select(customers.c.customer_id).where(
+        customers.c.store_id == store_id, customers.c.merged_into == customer_id
+    )
+    mine = or_(
+        one_of(events.c.user_id, users),
+        one_of(events.c.anonymous_id, browsers),
+        one_of(events.c.email, addresses),
+        events.c.customer_id == customer_id,
+        events.c.customer_id.in_(merged),
+    )
+    unapplied = and_(events.c.store_id == store_id, UNAPPLIED, events.c.commands.is_(None))
+    return select(events.c.state, events.c.type, events.c.name).distinct().where(unapplied, mine)
+
+
 async def _before(connection: AsyncConnection, slot: Slot) -> Row[Any] | None:
     """Return the message's row, if the slot has been through here before."""
-    query = select(messages).where(
-        messages.c.store_id == slot.store_id, messages.c.run_id == slot.run_id, messages.c.step == slot.step.name
-    )
-    return (await connection.execute(query)).one_or_none()
+    query = _of_step(slot.store_id, slot.run_id, slot.step.name)
+    row: Row[Any] | None = (await connection.execute(*query)).one_or_none()
+    return row
+
+
+@built_once
+def _of_step(store_id: str, run_id: UUID, step: str) -> Select[Any]:
+    here = (messages.c.store_id == store_id, messages.c.run_id == run_id, messages.c.step == step)
+    return select(messages).where(*here)
 
 
 async def _settled(connection: AsyncConnection, slot: Slot, row: Row[Any], now: datetime) -> Delivery | None:
@@ -258,9 +281,7 @@ async def _write(
         "journey": slot.journey,
         "step": slot.step.name,
     }
-    key = [messages.c.store_id, messages.c.message_id]
-    statement = upsert(messages).values(**row, **values)
-    await connection.execute(statement.on_conflict_do_update(index_elements=key, set_=values))
+    await connection.execute(put(messages, ("store_id", "message_id"), tuple(values)), row | values)
     return message_id
 
 

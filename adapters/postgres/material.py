@@ -3,10 +3,11 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.postgres import watchers
+from adapters.postgres.statements import built_once, one_of
 from adapters.postgres.tables import carts, orders, products, stores, views
 from domain.cart import Cart
 from domain.delivery import PriceLow, Slot, Unconfirmed
@@ -18,14 +19,14 @@ _RECOMMENDED = 4
 
 async def material(connection: AsyncConnection, slot: Slot, customer: Row[Any], message_id: UUID) -> Material:
     """Gather what the templates of any journey may use."""
-    store = (await connection.execute(select(stores).where(stores.c.store_id == slot.store_id))).one()
+    store = (await connection.execute(*_store(slot.store_id))).one()
     about: dict[str, Any] = {"currency": store.currency}
     if slot.order_id is not None:
         about |= await _order(connection, slot.store_id, slot.order_id)
     elif slot.product_id is None:
         about |= await _cart(connection, slot.store_id, customer.customer_id)
     if slot.product_id is not None:
-        found = await _products(connection, slot.store_id, products.c.product_id == slot.product_id, 1)
+        found = await _listed(connection, slot.store_id, [slot.product_id])
         about["product"] = found[0] if found else Product(product_id=slot.product_id)
         for condition in slot.requires:
             if isinstance(condition, PriceLow):
@@ -61,8 +62,7 @@ async def _with_old_price(
 
 
 async def _cart(connection: AsyncConnection, store_id: str, customer_id: UUID) -> dict[str, Any]:
-    query = select(carts.c.cart).where(carts.c.store_id == store_id, carts.c.customer_id == customer_id)
-    found = await connection.scalar(query)
+    found = await connection.scalar(*_held(store_id, customer_id))
     if found is None:
         return {}
     cart = Cart.model_validate(found)
@@ -72,8 +72,7 @@ async def _cart(connection: AsyncConnection, store_id: str, customer_id: UUID) -
 
 
 async def _order(connection: AsyncConnection, store_id: str, order_id: str) -> dict[str, Any]:
-    query = select(orders).where(orders.c.store_id == store_id, orders.c.order_id == order_id)
-    row = (await connection.execute(query)).one_or_none()
+    row = (await connection.execute(*_bought(store_id, order_id))).one_or_none()
     if row is None:
         return {"order_id": order_id}
     lines = await _filled(connection, store_id, tuple(Line.model_validate(line) for line in row.lines))
@@ -82,8 +81,8 @@ async def _order(connection: AsyncConnection, store_id: str, order_id: str) -> d
 
 async def _filled(connection: AsyncConnection, store_id: str, lines: tuple[Line, ...]) -> tuple[Line, ...]:
     """Fill what the client left out of a line from the catalogue."""
-    listed = products.c.product_id.in_([line.product_id for line in lines])
-    catalogue = {p.product_id: p for p in await _products(connection, store_id, listed, len(lines))} if lines else {}
+    listed = await _listed(connection, store_id, [line.product_id for line in lines]) if lines else []
+    catalogue = {product.product_id: product for product in listed}
     filled = []
     for line in lines:
         product = catalogue.get(line.product_id)
@@ -97,22 +96,61 @@ async def _recommended(
     connection: AsyncConnection, store_id: str, customer_id: UUID, shown: set[str | None]
 ) -> tuple[Product, ...]:
     """Best sellers in the category the customer looked at last, else of the whole shop; nothing shown twice."""
-    category = await connection.scalar(
-        select(views.c.category)
-        .where(views.c.store_id == store_id, views.c.customer_id == customer_id, views.c.category.is_not(None))
-        .order_by(views.c.at.desc())
-        .limit(1)
-    )
-    sellable = products.c.name.is_not(None) & products.c.withdrawn.is_(False)
-    wanted = sellable if category is None else sellable & (products.c.category == category)
-    found = await _products(connection, store_id, wanted, _RECOMMENDED + len(shown))
-    if category is not None and len(found) < _RECOMMENDED:
-        found += await _products(connection, store_id, sellable, _RECOMMENDED + len(shown) + len(found))
+    category = await connection.scalar(*_looked_at(store_id, customer_id))
+    count = _RECOMMENDED + len(shown)
+    found: list[Product] = []
+    if category is not None:
+        found = await _products(connection, _best_of(store_id, category, count))
+    if len(found) < _RECOMMENDED:
+        found += await _products(connection, _best(store_id, count + len(found)))
     fresh = {p.product_id: p for p in found if p.product_id not in shown}
     return tuple(fresh.values())[:_RECOMMENDED]
 
 
-async def _products(connection: AsyncConnection, store_id: str, which: Any, limit: int) -> list[Product]:
-    query = select(products).where(products.c.store_id == store_id, which)
-    rows = (await connection.execute(query.order_by(products.c.sold.desc(), products.c.product_id).limit(limit))).all()
-    return [Product.model_validate(row, from_attributes=True) for row in rows]
+async def _listed(connection: AsyncConnection, store_id: str, product_ids: list[str]) -> list[Product]:
+    return await _products(connection, _in_catalogue(store_id, product_ids))
+
+
+async def _products(connection: AsyncConnection, query: tuple[Select[Any], dict[str, Any]]) -> list[Product]:
+    return [Product.model_validate(row, from_attributes=True) for row in (await connection.execute(*query)).all()]
+
+
+@built_once
+def _store(store_id: str) -> Select[Any]:
+    return select(stores).where(stores.c.store_id == store_id)
+
+
+@built_once
+def _held(store_id: str, customer_id: UUID) -> Select[Any]:
+    return select(carts.c.cart).where(carts.c.store_id == store_id, carts.c.customer_id == customer_id)
+
+
+@built_once
+def _bought(store_id: str, order_id: str) -> Select[Any]:
+    return select(orders).where(orders.c.store_id == store_id, orders.c.order_id == order_id)
+
+
+@built_once
+def _looked_at(store_id: str, customer_id: UUID) -> Select[Any]:
+    mine = (views.c.store_id == store_id, views.c.customer_id == customer_id, views.c.category.is_not(None))
+    return select(views.c.category).where(*mine).order_by(views.c.at.desc()).limit(1)
+
+
+@built_once
+def _in_catalogue(store_id: str, product_ids: list[str]) -> Select[Any]:
+    return select(products).where(products.c.store_id == store_id, one_of(products.c.product_id, product_ids))
+
+
+@built_once
+def _best(store_id: str, count: int) -> Select[Any]:
+    return _best_sellers(store_id).limit(count)
+
+
+@built_once
+def _best_of(store_id: str, category: str, count: int) -> Select[Any]:
+    return _best_sellers(store_id).where(products.c.category == category).limit(count)
+
+
+def _best_sellers(store_id: str) -> Select[Any]:
+    sellable = (products.c.store_id == store_id, products.c.name.is_not(None), products.c.withdrawn.is_(False))
+    return select(products).where(*sellable).order_by(products.c.sold.desc(), products.c.product_id)

@@ -128,7 +128,7 @@ async def held_up_count(engine: AsyncEngine, order: ResumeOrder) -> int:
 
 def prolonged(now: datetime) -> ColumnElement[timedelta]:
     """Say, in a query of `runs`, by how much the pauses of its journey prolong a run's life: nobody is dropped."""
-    until = func.coalesce(pauses.c.until, literal(now))
+    until = func.coalesce(pauses.c.until, now)
     length = until - pauses.c.since + func.make_interval(0, 0, 0, 0, 0, 0, pauses.c.over_s)
     mine = and_(pauses.c.store_id == runs.c.store_id, pauses.c.journey == runs.c.journey, until > runs.c.begun_at)
     total: ColumnElement[Any] = func.sum(length)

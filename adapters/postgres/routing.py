@@ -5,15 +5,17 @@ the call to Temporal.
 """
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.postgres import consents, happenings, identities, interest, plans, runs, tombstones
 from adapters.postgres.apply import Applying, Derived, apply
 from adapters.postgres.identities import Resolved
 from adapters.postgres.sales import Sales
+from adapters.postgres.statements import built_once
 from adapters.postgres.tables import carts, orders, stores
 from domain.cart import Cart
 from domain.commands import Command, EndRun, JoinRun, SignalRun
@@ -135,21 +137,7 @@ async def snapshot(
     )  # fmt: skip
     if customer_id is None:
         return known
-    mine = (orders.c.store_id == store_id) & (orders.c.customer_id == customer_id)
-    standing = mine & (orders.c.status == "placed") & orders.c.placed_at.is_not(None)
-    cart = select(carts.c.cart).where(carts.c.store_id == store_id, carts.c.customer_id == customer_id)
-    found = (
-        await connection.execute(
-            select(
-                cart.scalar_subquery().label("cart"),
-                select(func.count()).select_from(orders).where(standing).scalar_subquery().label("orders"),
-                select(func.max(orders.c.placed_at)).where(standing).scalar_subquery().label("last_order_at"),
-                select(func.max(orders.c.placed_at)).where(mine).scalar_subquery().label("last_purchase_at"),
-                runs.ever_begun(store_id, customer_id).label("begun"),
-                runs.last_sent(store_id, customer_id).label("last_sent"),
-            )
-        )
-    ).one()
+    found = (await connection.execute(*_history(store_id, customer_id))).one()
     return known.model_copy(
         update={
             "customer_id": customer_id,
@@ -162,6 +150,22 @@ async def snapshot(
             "begun": frozenset(found.begun or ()),
             "last_sent": {journey: datetime.fromisoformat(at) for journey, at in (found.last_sent or {}).items()},
         }
+    )
+
+
+@built_once
+def _history(store_id: str, customer_id: UUID) -> Select[Any]:
+    """Select what a customer has, bought, entered and got."""
+    mine = (orders.c.store_id == store_id) & (orders.c.customer_id == customer_id)
+    standing = mine & (orders.c.status == "placed") & orders.c.placed_at.is_not(None)
+    cart = select(carts.c.cart).where(carts.c.store_id == store_id, carts.c.customer_id == customer_id)
+    return select(
+        cart.scalar_subquery().label("cart"),
+        select(func.count()).select_from(orders).where(standing).scalar_subquery().label("orders"),
+        select(func.max(orders.c.placed_at)).where(standing).scalar_subquery().label("last_order_at"),
+        select(func.max(orders.c.placed_at)).where(mine).scalar_subquery().label("last_purchase_at"),
+        runs.ever_begun(store_id, customer_id).label("begun"),
+        runs.last_sent(store_id, customer_id).label("last_sent"),
     )
 
 

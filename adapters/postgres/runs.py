@@ -5,19 +5,28 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ScalarSelect, func, select, update
+from sqlalchemy import ScalarSelect, Select, Update, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.postgres import pauses
+from adapters.postgres.statements import built_once
 from adapters.postgres.tables import messages, runs
 from domain.commands import Command, EndRun, NewRun, RestartRun, SignalRun, StartRun
 from domain.delivery import Result
 from domain.runs import Outcome, RunState
 
+_NEW = upsert(runs).on_conflict_do_nothing(index_elements=[runs.c.store_id, runs.c.run_id]).returning(runs.c.run_id)
+
 
 async def open_runs(connection: AsyncConnection, store_id: str, customer_id: UUID, now: datetime) -> list[RunState]:
     """Return a customer's runs under way, oldest first."""
+    rows = (await connection.execute(*_open(store_id, customer_id, now))).all()
+    return [RunState.model_validate(row, from_attributes=True) for row in rows]
+
+
+@built_once
+def _open(store_id: str, customer_id: UUID, now: datetime) -> Select[Any]:
     sent = (
         select(func.count())
         .where(
@@ -27,13 +36,12 @@ async def open_runs(connection: AsyncConnection, store_id: str, customer_id: UUI
         )
         .scalar_subquery()
     )
-    query = (
+    return (
         select(runs, sent.label("sent"))
         .where(runs.c.store_id == store_id, runs.c.customer_id == customer_id)
         .where(runs.c.ended_at.is_(None), runs.c.expires_at + pauses.prolonged(now) > now)
         .order_by(runs.c.begun_at, runs.c.run_id)
     )
-    return [RunState.model_validate(row, from_attributes=True) for row in (await connection.execute(query)).all()]
 
 
 async def write_down(
@@ -64,16 +72,25 @@ async def write_down(
 
 async def exits(connection: AsyncConnection, store_id: str, run_id: UUID) -> Sequence[str]:
     """Return the events that end a run by the word of the plan it has."""
-    query = select(runs.c.exits).where(runs.c.store_id == store_id, runs.c.run_id == run_id)
-    return await connection.scalar(query) or ()
+    return await connection.scalar(*_exits(store_id, run_id)) or ()
+
+
+@built_once
+def _exits(store_id: str, run_id: UUID) -> Select[Any]:
+    return select(runs.c.exits).where(runs.c.store_id == store_id, runs.c.run_id == run_id)
 
 
 async def end(
     connection: AsyncConnection, store_id: str, run_id: UUID, outcome: Outcome, because: str, now: datetime
 ) -> None:
     """Close a run's row; the first outcome stays."""
-    query = update(runs).where(runs.c.store_id == store_id, runs.c.run_id == run_id, runs.c.ended_at.is_(None))
-    await connection.execute(query.values(ended_at=now, outcome=outcome, because=because))
+    await connection.execute(*_end(store_id, run_id, outcome, because, now))
+
+
+@built_once
+def _end(store_id: str, run_id: UUID, outcome: str, because: str, now: datetime) -> Update:
+    here = (runs.c.store_id == store_id, runs.c.run_id == run_id, runs.c.ended_at.is_(None))
+    return update(runs).where(*here).values(ended_at=now, outcome=outcome, because=because)
 
 
 async def end_gone(connection: AsyncConnection, store_id: str, command: Command, now: datetime) -> None:
@@ -84,24 +101,24 @@ async def end_gone(connection: AsyncConnection, store_id: str, command: Command,
 
 async def _begin(connection: AsyncConnection, store_id: str, run: NewRun, now: datetime) -> bool:
     # A run that was never closed here (terminated in Temporal) gives its workflow id to its successor.
-    stale = update(runs).where(
-        runs.c.store_id == store_id,
-        runs.c.workflow_id == run.workflow_id,
-        runs.c.run_id != run.run_id,
-        runs.c.ended_at.is_(None),
-    )
-    await connection.execute(stale.values(ended_at=now, outcome=Outcome.EXPIRED, because="never closed"))
+    await connection.execute(*_expire(store_id, run.workflow_id, run.run_id, now))
     row: dict[str, Any] = {
         "store_id": store_id,
         "begun_at": now,
         **run.model_dump(include={"run_id", "workflow_id", "journey", "customer_id", "product_id", "order_id"}),
         **run.model_dump(include={"plan_version", "since", "expires_at", "trigger_event", "began_by", "exits"}),
     }
-    statement = upsert(runs).values(row).on_conflict_do_nothing(index_elements=[runs.c.store_id, runs.c.run_id])
-    if (await connection.execute(statement.returning(runs.c.run_id))).first() is not None:
+    if (await connection.execute(_NEW, row)).first() is not None:
         return True
     known = select(runs.c.ended_at).where(runs.c.store_id == store_id, runs.c.run_id == run.run_id)
     return (await connection.execute(known)).scalar_one() is None
+
+
+@built_once
+def _expire(store_id: str, workflow_id: str, successor: UUID, now: datetime) -> Update:
+    stale = (runs.c.workflow_id == workflow_id, runs.c.run_id != successor, runs.c.ended_at.is_(None))
+    change = update(runs).where(runs.c.store_id == store_id, *stale)
+    return change.values(ended_at=now, outcome=Outcome.EXPIRED, because="never closed")
 
 
 def ever_begun(store_id: str, customer_id: UUID) -> ScalarSelect[Any]:

@@ -1,12 +1,14 @@
 """The sending rules of a store: one row, replaced as a whole; a store without one has none."""
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.postgres import audit
+from adapters.postgres.statements import built_once
 from adapters.postgres.tables import sending_rules
 from domain.operations import Operator
 from domain.sending_rules import SendingRules
@@ -14,8 +16,13 @@ from domain.sending_rules import SendingRules
 
 async def of_store(connection: AsyncConnection, store_id: str) -> SendingRules:
     """Return the rules that a store has set."""
-    found = await connection.scalar(select(sending_rules.c.rules).where(sending_rules.c.store_id == store_id))
+    found = await connection.scalar(*_rules(store_id))
     return SendingRules() if found is None else SendingRules.model_validate(found)
+
+
+@built_once
+def _rules(store_id: str) -> Select[Any]:
+    return select(sending_rules.c.rules).where(sending_rules.c.store_id == store_id)
 
 
 async def put(connection: AsyncConnection, store_id: str, rules: SendingRules, by: Operator, now: datetime) -> None:

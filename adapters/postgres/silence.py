@@ -5,13 +5,15 @@ overtakes the first. So the moment is kept with the customer, and whatever may c
 """
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Delete, Select, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.postgres import consents, tombstones
+from adapters.postgres.statements import built_once
 from adapters.postgres.tables import customers, suppressions
 from domain.consent import asked_for_mail
 
@@ -29,8 +31,7 @@ async def asked_for(connection: AsyncConnection, store_id: str, customer_id: UUI
 
 async def settle(connection: AsyncConnection, store_id: str, customer_id: UUID, channel: str = "email") -> None:
     """Make the suppression of a customer's address follow from what was said last."""
-    here = (customers.c.store_id == store_id) & (customers.c.customer_id == customer_id)
-    customer = (await connection.execute(select(customers.c.email, customers.c.told_at).where(here))).one()
+    customer = (await connection.execute(*_customer(store_id, customer_id))).one()
     if customer.email is None:
         return
     since = _since(customer.told_at, channel)
@@ -44,14 +45,24 @@ async def settle(connection: AsyncConnection, store_id: str, customer_id: UUID, 
         await connection.execute(statement.on_conflict_do_update(index_elements=key, set_=newest))
     elif asked_again is not None:
         # Asking for mail again takes back an unsubscribe, but never a bounce or a complaint.
-        lift = delete(suppressions).where(
-            suppressions.c.store_id == store_id,
-            suppressions.c.channel == channel,
-            suppressions.c.address.in_(tombstones.spellings(store_id, customer.email)),
-            suppressions.c.reason == "unsubscribed",
-            suppressions.c.at < asked_again,
-        )
-        await connection.execute(lift)
+        await connection.execute(*_lift(store_id, channel, customer.email, asked_again))
+
+
+@built_once
+def _customer(store_id: str, customer_id: UUID) -> Select[Any]:
+    here = (customers.c.store_id == store_id, customers.c.customer_id == customer_id)
+    return select(customers.c.email, customers.c.told_at).where(*here)
+
+
+@built_once
+def _lift(store_id: str, channel: str, address: str, asked_again: datetime) -> Delete:
+    return delete(suppressions).where(
+        suppressions.c.store_id == store_id,
+        suppressions.c.channel == channel,
+        suppressions.c.address.in_(tombstones.spellings(store_id, address)),
+        suppressions.c.reason == "unsubscribed",
+        suppressions.c.at < asked_again,
+    )
 
 
 def _since(told_at: dict[str, str] | None, channel: str) -> datetime | None:

@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.postgres import tombstones
+from adapters.postgres.statements import built_once
 from adapters.postgres.tables import messages, suppressions
 from domain.bounces import SOFT_LIMIT, SOFT_SUPPRESSION, Kind
 from domain.delivery import Result
@@ -79,12 +80,19 @@ async def _out_of_reach(connection: AsyncConnection, store_id: str, address: str
     return len(kinds) == SOFT_LIMIT and all(kind == Kind.NOT_NOW for kind in kinds)
 
 
-def in_force(store_id: str, address: str, now: datetime, channel: str = "email") -> Select[str]:
-    """Select the reasons why an address gets nothing now."""
+async def in_force(
+    connection: AsyncConnection, store_id: str, address: str, now: datetime, channel: str = "email"
+) -> set[str]:
+    """Return the reasons why an address gets nothing now."""
+    return set((await connection.execute(*_in_force(store_id, channel, address.lower(), now))).scalars())
+
+
+@built_once
+def _in_force(store_id: str, channel: str, address: str, now: datetime) -> Select[str]:
     return select(suppressions.c.reason).where(
         suppressions.c.store_id == store_id,
         suppressions.c.channel == channel,
-        suppressions.c.address.in_(tombstones.spellings(store_id, address.lower())),
+        suppressions.c.address.in_(tombstones.spellings(store_id, address)),
         or_(suppressions.c.expires_at.is_(None), suppressions.c.expires_at > now),
     )
 

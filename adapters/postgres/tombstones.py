@@ -6,7 +6,7 @@ Without the store's salt a hash says nothing; with it one can only ask about an 
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Text, and_, cast, exists, func, literal, or_, select
+from sqlalchemy import ColumnElement, Text, and_, cast, exists, func, or_, select, type_coerce
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -21,12 +21,13 @@ OURS = "customer"
 def digest(store_id: str, kind: str, value: str) -> ColumnElement[str]:
     """Hash an identity, in SQL: the salt does not leave the database."""
     salt = select(cast(stores.c.salt, Text)).where(stores.c.store_id == store_id).scalar_subquery()
-    return func.encode(func.sha256(func.convert_to(salt.concat(literal(f":{kind}:{value}")), "UTF8")), "hex")
+    spelled = salt.concat(f":{kind}:").concat(value)
+    return func.encode(func.sha256(func.convert_to(spelled, "UTF8")), "hex")
 
 
 def spellings(store_id: str, address: str) -> list[ColumnElement[str]]:
     """Return how an address may stand in a list that outlives its customer: as it is, or hashed."""
-    return [literal(address), digest(store_id, "email", address)]
+    return [type_coerce(address, Text), digest(store_id, "email", address)]
 
 
 async def lay(connection: AsyncConnection, store_id: str, named: Iterable[tuple[str, str]], at: datetime) -> None:

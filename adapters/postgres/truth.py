@@ -4,10 +4,11 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, func, or_, select
+from sqlalchemy import Row, Select, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.postgres import consents, interest, suppressions, watchers
+from adapters.postgres.statements import built_once
 from adapters.postgres.tables import carts, messages, orders, pauses, products, runs
 from adapters.postgres.traffic import traffic
 from domain.cart import Cart
@@ -21,15 +22,11 @@ from domain.runs import Outcome
 async def truth(connection: AsyncConnection, slot: Slot, customer: Row[Any], now: datetime) -> Truth:
     """Read everything that the gate decides on."""
     store_id, customer_id = slot.store_id, customer.customer_id
-    outcome = await connection.scalar(
-        select(runs.c.outcome).where(
-            runs.c.store_id == store_id, runs.c.run_id == slot.run_id, runs.c.ended_at.is_not(None)
-        )
-    )
+    outcome = await connection.scalar(*_outcome(store_id, slot.run_id))
     seen: dict[str, Any] = {"ended": None if outcome is None else Outcome(outcome), "address": customer.email}
     seen["pauses"] = await _pauses(connection, slot)
     if customer.email is not None:
-        reasons = set((await connection.execute(suppressions.in_force(store_id, customer.email, now))).scalars())
+        reasons = await suppressions.in_force(connection, store_id, customer.email, now)
         seen["unsubscribed"] = "unsubscribed" in reasons
         seen["suppressed"] = min(reasons - {"unsubscribed"}, default=None)
     records = await consents.of_customer(connection, store_id, customer_id)
@@ -37,14 +34,7 @@ async def truth(connection: AsyncConnection, slot: Slot, customer: Row[Any], now
     if awaiting(records, customer.email):
         seen["unconfirmed"] = True
     if slot.gap:
-        others = select(func.max(messages.c.claimed_at)).where(
-            messages.c.store_id == store_id,
-            messages.c.customer_id == customer_id,
-            messages.c.journey != slot.journey,
-            messages.c.transactional.is_(False),
-            messages.c.state.in_([Result.SENT, Result.UNKNOWN, "claimed", "sending"]),
-        )
-        seen["last_marketing_at"] = await connection.scalar(others)
+        seen["last_marketing_at"] = await connection.scalar(*_last_of_others(store_id, customer_id, slot.journey))
     seen |= await traffic(connection, slot, customer, now)
     for condition in slot.requires:
         match condition:
@@ -53,10 +43,7 @@ async def truth(connection: AsyncConnection, slot: Slot, customer: Row[Any], now
             case InStock(product_id=product_id):
                 seen |= await _stock_truth(connection, store_id, product_id)
             case OrderStands(order_id=order_id):
-                status = await connection.scalar(
-                    select(orders.c.status).where(orders.c.store_id == store_id, orders.c.order_id == order_id)
-                )
-                seen["order_stands"] = status == "placed"
+                seen["order_stands"] = await connection.scalar(*_status(store_id, order_id)) == "placed"
             case Undecided(product_id=product_id):
                 seen |= await _cart_truth(connection, store_id, customer_id)
                 seen |= await _stock_truth(connection, store_id, product_id)
@@ -69,19 +56,48 @@ async def truth(connection: AsyncConnection, slot: Slot, customer: Row[Any], now
     return Truth(**seen)
 
 
+@built_once
+def _outcome(store_id: str, run_id: UUID) -> Select[Any]:
+    here = (runs.c.store_id == store_id, runs.c.run_id == run_id, runs.c.ended_at.is_not(None))
+    return select(runs.c.outcome).where(*here)
+
+
+@built_once
+def _last_of_others(store_id: str, customer_id: UUID, journey: str) -> Select[Any]:
+    return select(func.max(messages.c.claimed_at)).where(
+        messages.c.store_id == store_id,
+        messages.c.customer_id == customer_id,
+        messages.c.journey != journey,
+        messages.c.transactional.is_(False),
+        messages.c.state.in_([Result.SENT, Result.UNKNOWN, "claimed", "sending"]),
+    )
+
+
+@built_once
+def _status(store_id: str, order_id: str) -> Select[Any]:
+    return select(orders.c.status).where(orders.c.store_id == store_id, orders.c.order_id == order_id)
+
+
 async def _cart_truth(connection: AsyncConnection, store_id: str, customer_id: UUID) -> dict[str, Any]:
-    query = select(carts.c.cart).where(carts.c.store_id == store_id, carts.c.customer_id == customer_id)
-    found = await connection.scalar(query)
+    found = await connection.scalar(*_cart(store_id, customer_id))
     cart = Cart() if found is None else Cart.model_validate(found)
     return {"cart_lines": len(cart.lines), "cart_changed_at": cart.changed_at}
 
 
+@built_once
+def _cart(store_id: str, customer_id: UUID) -> Select[Any]:
+    return select(carts.c.cart).where(carts.c.store_id == store_id, carts.c.customer_id == customer_id)
+
+
 async def _stock_truth(connection: AsyncConnection, store_id: str, product_id: str) -> dict[str, Any]:
-    query = select(products.c.stock, products.c.withdrawn).where(
-        products.c.store_id == store_id, products.c.product_id == product_id
-    )
-    row = (await connection.execute(query)).one_or_none()
+    row = (await connection.execute(*_stock(store_id, product_id))).one_or_none()
     return {} if row is None else {"stock": row.stock, "withdrawn": row.withdrawn}
+
+
+@built_once
+def _stock(store_id: str, product_id: str) -> Select[Any]:
+    here = (products.c.store_id == store_id, products.c.product_id == product_id)
+    return select(products.c.stock, products.c.withdrawn).where(*here)
 
 
 async def _price_truth(
@@ -106,14 +122,18 @@ async def _asked_at(connection: AsyncConnection, slot: Slot, address: str | None
 
 async def _pauses(connection: AsyncConnection, slot: Slot) -> tuple[Pause, ...]:
     """Return the pauses that may hold a message up; a resume waits until we have written down that one does."""
-    query = (
-        select(pauses)
-        .where(pauses.c.store_id == slot.store_id, pauses.c.journey == slot.journey)
-        .where(or_(pauses.c.until.is_(None), pauses.c.until > slot.waited_from))
-        .order_by(pauses.c.since)
-        .with_for_update(read=True)
-    )
     return tuple(
         Pause(since=row.since, until=row.until, policy=OnResume(row.policy), over=timedelta(seconds=row.over_s))
-        for row in (await connection.execute(query)).all()
+        for row in (await connection.execute(*_holding_up(slot.store_id, slot.journey, slot.waited_from))).all()
+    )
+
+
+@built_once
+def _holding_up(store_id: str, journey: str, since: datetime) -> Select[Any]:
+    return (
+        select(pauses)
+        .where(pauses.c.store_id == store_id, pauses.c.journey == journey)
+        .where(or_(pauses.c.until.is_(None), pauses.c.until > since))
+        .order_by(pauses.c.since)
+        .with_for_update(read=True)
     )

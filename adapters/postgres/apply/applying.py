@@ -6,10 +6,10 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from sqlalchemy import Table
-from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.postgres.sales import Sales
+from adapters.postgres.statements import put
 from domain.events import Event
 from domain.facts import AnyFact, Fact
 from domain.plans import Plan
@@ -64,10 +64,8 @@ class Applying:
 
     async def put(self, table: Table, key: dict[str, Any], values: dict[str, Any]) -> None:
         """Insert or update one row of this store."""
-        key = {"store_id": self.store_id, **key}
-        statement = upsert(table).values(**key, **values)
-        columns = [table.c[name] for name in key]
-        await self.connection.execute(statement.on_conflict_do_update(index_elements=columns, set_=values))
+        row = {"store_id": self.store_id, **key, **values}
+        await self.connection.execute(put(table, ("store_id", *key), tuple(values)), row)
 
 
 def newer(told: dict[str, Any], stamps: dict[str, str], at: datetime) -> dict[str, Any]:

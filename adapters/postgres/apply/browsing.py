@@ -9,6 +9,8 @@ from adapters.postgres.tables import views
 from domain.facts import LinkClicked, MessageOpened, ProductViewed, ViewTimed
 from domain.plans import BrowseAbandonmentPlan
 
+_VIEW = upsert(views).on_conflict_do_nothing()
+
 
 async def viewed(on: Applying, fact: ProductViewed) -> list[Derived]:
     """Keep a look at a product, and say whether it was one of many."""
@@ -18,7 +20,7 @@ async def viewed(on: Applying, fact: ProductViewed) -> list[Derived]:
         "customer_id": on.customer_id,
         **fact.model_dump(include={"product_id", "category", "price_minor", "currency", "at"}),
     }
-    await on.connection.execute(upsert(views).values(row).on_conflict_do_nothing())
+    await on.connection.execute(_VIEW, row)
     plan = on.plan("browse-abandonment", BrowseAbandonmentPlan)
     if not plan.enabled:
         return []

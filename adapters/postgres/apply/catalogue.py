@@ -4,11 +4,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, Select, func, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from adapters.postgres import waitlist, watchers
 from adapters.postgres.apply.applying import Applying, Derived, newer
+from adapters.postgres.statements import built_once
 from adapters.postgres.tables import products, watchlist
 from domain import ids
 from domain.facts import (
@@ -48,8 +49,13 @@ async def product(on: Applying, fact: ProductChanged) -> list[Derived]:
 
 
 async def _row(on: Applying, product_id: str) -> Row[Any] | None:
-    query = select(products).where(products.c.store_id == on.store_id, products.c.product_id == product_id)
-    return (await on.connection.execute(query)).one_or_none()
+    row: Row[Any] | None = (await on.connection.execute(*_known(on.store_id, product_id))).one_or_none()
+    return row
+
+
+@built_once
+def _known(store_id: str, product_id: str) -> Select[Any]:
+    return select(products).where(products.c.store_id == store_id, products.c.product_id == product_id)
 
 
 async def _alone_with(on: Applying, product_id: str) -> None:
@@ -59,7 +65,12 @@ async def _alone_with(on: Applying, product_id: str) -> None:
     the same time, in two transactions that cannot see each other, whichever comes second has to see the first.
     """
     key = ids.lock_key(on.store_id, "product", product_id)
-    await on.connection.execute(select(func.pg_advisory_xact_lock(key)))
+    await on.connection.execute(*_alone(key))
+
+
+@built_once
+def _alone(key: int) -> Select[Any]:
+    return select(func.pg_advisory_xact_lock(key))
 
 
 def _news(fact: ProductChanged, row: Row[Any] | None) -> tuple[dict[str, Any], bool]:

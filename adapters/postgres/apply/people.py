@@ -1,13 +1,15 @@
 """People: who a customer is, and what they allow."""
 
-from uuid import uuid5
+from typing import Any
+from uuid import UUID, uuid5
 
-from sqlalchemy import and_, select, update
+from sqlalchemy import Select, and_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from adapters.postgres import silence
 from adapters.postgres.apply import confirmation
 from adapters.postgres.apply.applying import Applying, Derived
+from adapters.postgres.statements import built_once
 from adapters.postgres.tables import consents, customers
 from domain import profile as profiles
 from domain.consent import IDENTIFY, Confirmation
@@ -22,12 +24,12 @@ from domain.facts import (
 )
 
 _PAUSED = "marketing_paused_until"
+_LINE = upsert(consents).on_conflict_do_nothing()
 
 
 async def profile(on: Applying, fact: ProfileChanged) -> list[Derived]:
     """Keep the word that counts on each field."""
-    here = and_(customers.c.store_id == on.store_id, customers.c.customer_id == on.customer_id)
-    row = (await on.connection.execute(select(customers).where(here))).one()
+    row = (await on.connection.execute(*_customer(on.store_id, on.customer_id))).one()
     told = fact.model_dump(include={"email", "phone", "first_name", "last_name", "locale", "timezone"})
     said = {name: value for name, value in told.items() if value is not None}
     said |= {f"traits.{name}": value for name, value in fact.traits.items()}
@@ -38,6 +40,7 @@ async def profile(on: Applying, fact: ProfileChanged) -> list[Derived]:
     values = {name: value for name, value in counting.items() if name in told}
     extra = {name: value for name, value in counting.items() if name not in told}
     traits = row.traits | {name.removeprefix("traits."): value for name, value in extra.items()}
+    here = and_(customers.c.store_id == on.store_id, customers.c.customer_id == on.customer_id)
     change = update(customers).where(here).values(**values, traits=traits, told_at=row.told_at | stamps)
     await on.connection.execute(change)
     if "email" in values:
@@ -45,6 +48,11 @@ async def profile(on: Applying, fact: ProfileChanged) -> list[Derived]:
         if values["email"] != row.email:
             return await confirmation.moved(on, fact.at)
     return []
+
+
+@built_once
+def _customer(store_id: str, customer_id: UUID) -> Select[Any]:
+    return select(customers).where(customers.c.store_id == store_id, customers.c.customer_id == customer_id)
 
 
 async def consent(on: Applying, fact: ConsentChanged) -> list[Derived]:
@@ -83,7 +91,7 @@ async def _record(
         "at": fact.at,
         "recorded_at": on.now,
     }
-    await on.connection.execute(upsert(consents).values(row).on_conflict_do_nothing())
+    await on.connection.execute(_LINE, row)
 
 
 async def unsubscribed(on: Applying, fact: Unsubscribed) -> list[Derived]:
@@ -97,7 +105,7 @@ async def marketing_pause(on: Applying, fact: MarketingPaused | MarketingResumed
     """Note how long the customer wants no marketing; of two words at the same instant the longer pause counts."""
     until = fact.until if isinstance(fact, MarketingPaused) else None
     here = and_(customers.c.store_id == on.store_id, customers.c.customer_id == on.customer_id)
-    row = (await on.connection.execute(select(customers).where(here))).one()
+    row = (await on.connection.execute(*_customer(on.store_id, on.customer_id))).one()
     before, stamp = row.marketing_paused_until, fact.at.isoformat()
     at_once = row.told_at.get(_PAUSED) == stamp and before is not None and (until is None or until < before)
     if at_once or not profiles.counts(row.told_at, _PAUSED, fact.at):

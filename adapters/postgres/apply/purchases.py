@@ -2,13 +2,15 @@
 
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import Row, and_, case, insert, select, update
+from sqlalchemy import Row, Select, and_, case, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from adapters.postgres import attribution, waitlist
 from adapters.postgres.apply.applying import Applying, Derived
 from adapters.postgres.identities import save_cart
+from adapters.postgres.statements import built_once
 from adapters.postgres.tables import carts, orders
 from domain.cart import Cart
 from domain.facts import (
@@ -27,9 +29,13 @@ _ONLY_UNDONE = datetime.fromtimestamp(0, UTC)
 
 
 async def _cart(on: Applying) -> Cart:
-    query = select(carts.c.cart).where(carts.c.store_id == on.store_id, carts.c.customer_id == on.customer_id)
-    found = await on.connection.scalar(query)
+    found = await on.connection.scalar(*_held(on.store_id, on.customer_id))
     return Cart() if found is None else Cart.model_validate(found)
+
+
+@built_once
+def _held(store_id: str, customer_id: UUID) -> Select[Any]:
+    return select(carts.c.cart).where(carts.c.store_id == store_id, carts.c.customer_id == customer_id)
 
 
 async def cart_change(on: Applying, fact: CartLineChanged | CartReported) -> list[Derived]:
@@ -49,7 +55,7 @@ async def cart_change(on: Applying, fact: CartLineChanged | CartReported) -> lis
 async def ordered(on: Applying, fact: OrderPlaced | OrderUpdated) -> list[Derived]:
     """Keep an order, and say once that it was placed."""
     here = and_(orders.c.store_id == on.store_id, orders.c.order_id == fact.order_id)
-    known = (await on.connection.execute(select(orders).where(here).with_for_update())).one_or_none()
+    known = (await on.connection.execute(*_order(on.store_id, fact.order_id))).one_or_none()
     unheard_of = known is None or known.updated_at == _ONLY_UNDONE
     placed_before = known is not None and known.placed_at is not None
     values = _contents(fact, known)
@@ -59,7 +65,7 @@ async def ordered(on: Applying, fact: OrderPlaced | OrderUpdated) -> list[Derive
         values["placed_at"] = min(known.placed_at, fact.at) if placed_before and known is not None else fact.at
     if known is None:
         row = {"store_id": on.store_id, "order_id": fact.order_id, "status": "placed", **values}
-        await on.connection.execute(insert(orders).values(row))
+        await on.connection.execute(insert(orders), row)
     elif values:
         await on.connection.execute(update(orders).where(here).values(values))
     if placed_before and known is not None and (isinstance(fact, OrderUpdated) or known.customer_id == on.customer_id):
@@ -74,6 +80,11 @@ async def ordered(on: Applying, fact: OrderPlaced | OrderUpdated) -> list[Derive
     await waitlist.leave(on.connection, on.store_id, on.customer_id, [line.product_id for line in fact.lines], fact.at)
     # An update of an order we have not seen is a purchase too: it ends what a purchase ends, and begins nothing.
     return on.me(fact if isinstance(fact, OrderPlaced) else OrderPlaced(**fact.model_dump(exclude={"kind"})))
+
+
+@built_once
+def _order(store_id: str, order_id: str) -> Select[Any]:
+    return select(orders).where(orders.c.store_id == store_id, orders.c.order_id == order_id).with_for_update()
 
 
 def _contents(fact: OrderPlaced | OrderUpdated, known: Row[Any] | None) -> dict[str, Any]:

@@ -194,7 +194,7 @@ async def test_an_erased_address_stays_suppressed_without_being_known(life: Life
 
     async with as_owner(life.engine) as connection:
         reasons = [
-            list((await connection.execute(suppressions.in_force(life.store_id, address, NOW))).scalars())
+            list(await suppressions.in_force(connection, life.store_id, address, NOW))
             for address in ("Ada@example.com", "bob@example.com")
         ]
 
