@@ -2,8 +2,8 @@
 
 PYTHON ?= python3
 UV_VERSION := 0.13.8
-# How many tests run side by side; each process has a Postgres of its own.
-JOBS ?= 2
+# How many tests run side by side: one more than there are processors, for many wait. Each process has a Postgres.
+JOBS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 BIN := .venv/bin
 # The Python that runs us is the one to use: uv must not fetch another.
 UV := UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=.venv $(BIN)/uv
@@ -30,7 +30,7 @@ dev: setup ## Run the stack until Ctrl-C; its data is kept in .journeys/
 
 test: check ## Run everything that CI runs; the pages in a browser too, where there is a Chromium
 	@$(if $(CHROMIUM),$(UV) sync --quiet --frozen --inexact --group browser)
-	@exec $(BIN)/pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
+	@exec $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 check: setup ## Lint, format, types, import rules and journeys
 	$(BIN)/ruff check .

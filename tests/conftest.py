@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -12,11 +13,22 @@ from adapters.postgres.keys import KeyStore
 from domain.access import ADMIN_KEY, WRITE_KEY
 from domain.message import StoreCard
 
+TESTS = Path(__file__).parent
 # Properties are judged by what they find, not by how fast a busy machine finds it.
 hypothesis.settings.register_profile(
     "unhurried", deadline=None, max_examples=60, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("unhurried")
+
+
+_LONGEST_FIRST = ("functional", "proofs", "cli", "docs", "workflows", "backtest", "worker", "adapters")
+"""Folders whose files take long: begun last, one of them would keep one process busy and leave the others idle."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest."""
+    rank = {folder: place for place, folder in enumerate(_LONGEST_FIRST)}
+    items.sort(key=lambda item: rank.get(item.path.relative_to(TESTS).parts[0], len(rank)))
 
 
 class SteppedClock:
