@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import uuid_utils
-from sqlalchemy import BigInteger, Select, delete, exists, func, insert, literal, select, update
+from sqlalchemy import BigInteger, ColumnElement, Select, and_, delete, exists, func, insert, literal, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -79,10 +79,11 @@ async def resolve(
     named = _named(who, previous_id)
     if not named:
         return None
-    known = await _known(connection, store_id, named)
-    owners = {account.customer_id for account in known.values()}
-    if len(owners) == 1 and len(known) == len(named):
-        return await _locked(connection, store_id, owners.pop())  # by far the most events: nothing new is said
+    known = (await connection.execute(*_lock_owner(store_id, *_columns(named)))).one_or_none()
+    if known is not None:  # by far the most events: nothing new is said
+        if known.merged_into is not None:
+            return await _locked(connection, store_id, known.merged_into)
+        return Resolved(customer_id=known.customer_id)
     await _serialise(connection, store_id, named)
     return await _introduce(connection, store_id, named, who, now, previous_id)
 
@@ -156,9 +157,12 @@ def _introducing(store_id: str) -> int:
 
 
 async def _known(connection: AsyncConnection, store_id: str, named: Sequence[Identity]) -> dict[Identity, Account]:
-    kinds, values = [kind for kind, _ in named], [value for _, value in named]
-    rows = (await connection.execute(*_accounts(store_id, kinds, values))).all()
+    rows = (await connection.execute(*_accounts(store_id, *_columns(named)))).all()
     return {(r.kind, r.value): Account(customer_id=r.customer_id, has_user_id=r.has_user_id) for r in rows}
+
+
+def _columns(named: Sequence[Identity]) -> tuple[list[str], list[str]]:
+    return [kind for kind, _ in named], [value for _, value in named]
 
 
 @built_once
@@ -167,13 +171,14 @@ def _accounts(store_id: str, kinds: list[str], values: list[str]) -> Select[Any]
     has_user_id = exists().where(
         account.c.store_id == store_id, account.c.customer_id == identities.c.customer_id, account.c.kind == "user"
     )
+    return select(identities, has_user_id.label("has_user_id")).where(_among(store_id, kinds, values))
+
+
+def _among(store_id: str, kinds: list[str], values: list[str]) -> ColumnElement[bool]:
+    """Say, in a query of `identities`, that a row is one of these."""
     asked = func.unnest(kinds, values).table_valued("kind", "value").render_derived(name="asked")
-    here = (
-        identities.c.store_id == store_id,
-        identities.c.kind == asked.c.kind,
-        identities.c.value == asked.c.value,
-    )
-    return select(identities, has_user_id.label("has_user_id")).where(*here)
+    same = and_(identities.c.kind == asked.c.kind, identities.c.value == asked.c.value)
+    return and_(identities.c.store_id == store_id, same)
 
 
 async def _locked(connection: AsyncConnection, store_id: str, customer_id: UUID) -> Resolved | None:
@@ -185,6 +190,15 @@ async def _locked(connection: AsyncConnection, store_id: str, customer_id: UUID)
         if row.merged_into is None:
             return Resolved(customer_id=customer_id)
         customer_id = row.merged_into
+
+
+@built_once
+def _lock_owner(store_id: str, kinds: list[str], values: list[str]) -> Select[Any]:
+    """Find the one customer whom all these identities are known to be of, and lock the row as `_locked` does."""
+    owner = select(identities.c.customer_id).where(_among(store_id, kinds, values)).group_by(identities.c.customer_id)
+    theirs = owner.having(func.count() == func.cardinality(kinds)).scalar_subquery()
+    here = (customers.c.store_id == store_id, customers.c.customer_id == theirs)
+    return select(customers.c.customer_id, customers.c.merged_into).where(*here).with_for_update(key_share=True)
 
 
 @built_once
