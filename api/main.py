@@ -8,6 +8,10 @@ from api.app import create_app, system_clock
 from api.patience import PromptHead
 
 
+GRACE_S = 35
+"""How long requests under way may take once the API is told to stop: a slow body (api/patience.py), and its commit."""
+
+
 def run(settings: Settings) -> None:
     """Serve the API until the process is told to stop; requests under way are finished first."""
     with metrics.served(settings.metrics_host, settings.metrics_port):
@@ -22,5 +26,5 @@ def run(settings: Settings) -> None:
             http=PromptHead,
             ws="none",
             timeout_keep_alive=5,
-            timeout_graceful_shutdown=15,
+            timeout_graceful_shutdown=GRACE_S,
         )

@@ -2,10 +2,12 @@
 # ruff: noqa: PLC0415  (each process loads only what it runs)
 
 import asyncio
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -125,10 +127,21 @@ def _process(name: str) -> "Iterator[Settings]":
     from adapters import logs, tracing
     from adapters.settings import Settings
 
+    signal.signal(signal.SIGTERM, _leave)
     settings = Settings()
     logs.configure(settings.log_level)
     with tracing.traced(name):
         yield settings
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """End like any other program that is done, whenever SIGTERM comes.
+
+    By default the signal would end the process on the spot, and as the first process of a container it would not even
+    do that. This counts until a process has handlers of its own, and again when uvicorn, after its last request, raises
+    the signal anew: traces that wait are still sent then.
+    """
+    sys.exit(0)
 
 
 if __name__ == "__main__":

@@ -51,7 +51,11 @@ from workflows.registry import WORKFLOWS
 
 log = structlog.get_logger("worker")
 
-_GRACE = timedelta(seconds=20)
+GRACE = timedelta(seconds=150)
+"""How long what is under way may take once the worker is told to stop. A mail server has two minutes for its verdict
+(adapters/channels/smtp.py): who gives up before leaves a message behind of which nobody knows whether it went out."""
+POOL = 20
+"""Connections to Postgres that a worker or a router keeps; half as many again under load."""
 
 
 def now() -> datetime:
@@ -65,7 +69,7 @@ async def run_worker(settings: Settings) -> None:
     Raises:
         ConfigurationError: The settings, the database's roles or the Temporal namespace cannot work.
     """
-    engine = create_engine(settings.sqlalchemy_url, pool_size=20)
+    engine = create_engine(settings.sqlalchemy_url, pool_size=POOL)
     await tenancy.check(engine)
     client = await connect(codec=customer_codec(settings, engine, now), runtime=runtime(settings))
     await check_search_attributes(client)
@@ -89,7 +93,7 @@ async def run_worker(settings: Settings) -> None:
             task_queue=settings.task_queue,
             workflows=WORKFLOWS,
             activities=activities,
-            graceful_shutdown_timeout=_GRACE,
+            graceful_shutdown_timeout=GRACE,
             max_concurrent_activities=50,
             interceptors=[LogContext()],
             **versioning(settings.deployment, settings.build_id),
@@ -107,7 +111,7 @@ async def run_router(settings: Settings) -> None:
     Raises:
         ConfigurationError: The settings or the database's roles cannot work.
     """
-    engine = create_engine(settings.sqlalchemy_url, pool_size=20)
+    engine = create_engine(settings.sqlalchemy_url, pool_size=POOL)
     await tenancy.check(engine)
     # Lazily: the router starts, and events wait, while Temporal is down.
     client = await connect(lazy=True, codec=customer_codec(settings, engine, now), runtime=runtime(settings))

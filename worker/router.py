@@ -87,6 +87,7 @@ class Router:
         self._in_trouble = False
         self._pause_s = _SHORTEST_PAUSE_S
         self._wake = asyncio.Event()
+        self._stopping = asyncio.Event()
 
     def wake(self) -> None:
         """Look for work now."""
@@ -94,7 +95,8 @@ class Router:
         self._wake.set()
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Route until `stopping` is set; batches under way are finished."""
+        """Route until `stopping` is set; batches under way are finished, and what else is in their lanes is left."""
+        self._stopping = stopping
         while not stopping.is_set():
             self._wake.clear()
             try:
@@ -188,7 +190,7 @@ class Router:
         async with self._owned(lane) as connection:
             if connection is None:
                 return False
-            while batch := await self._next(connection, lane):
+            while not self._stopping.is_set() and (batch := await self._next(connection, lane)):
                 applied = await self._apply(batch)
                 await self._carry_out(applied)
                 moved = True
