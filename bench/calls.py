@@ -1,5 +1,6 @@
 """The calls that the benchmarks make: what a browser of a shop sends, in Segment's spec."""
 
+import json
 from typing import Any
 
 _CONTEXT = (
@@ -13,6 +14,8 @@ _VIEWED = (
     + _CONTEXT.replace("%", "%%")
     + "}"
 )
+CONTEXT: dict[str, Any] = json.loads(f"{{{_CONTEXT}}}")["context"]
+"""What a browser says of itself with each call."""
 _CUSTOMERS = 5_000
 _MUG = {"product_id": "MUG-0", "name": "Blue mug", "price": 18.99, "currency": "EUR", "quantity": 1}
 

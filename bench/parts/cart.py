@@ -8,7 +8,7 @@ from bench.result import at_most, times_baseline
 from bench.runner import Run, part
 from bench.stage import House, house, program, until
 
-_STEPS = ("cart-reminder", "cart-reminder-2", "cart-reminder-discount")
+STEPS = ("cart-reminder", "cart-reminder-2", "cart-reminder-discount")
 
 
 @part("cart", "a three-message cart journey, real Postgres and mail server", minutes=8)
@@ -17,7 +17,7 @@ async def cart(run: Run) -> None:
     count = run.of(small=100, full=2_000)
     async with house() as place:
         await place.only("cart-recovery")
-        steps = [{"name": name, "template": name, "delay": "PT1S" if n else "PT0S"} for n, name in enumerate(_STEPS)]
+        steps = [{"name": name, "template": name, "delay": "PT1S" if n else "PT0S"} for n, name in enumerate(STEPS)]
         await place.plan("cart-recovery", quiet="PT1S", steps=steps)
         address = place.stack.info.temporal_address
         with program(place.directory, "bench.bare_workflow", address, ready=bare_workflow.READY):

@@ -49,7 +49,7 @@ async def _introduced(place: House, count: int) -> None:
 async def _waiting(run: Run, place: House, count: int) -> None:
     """Store the requests while no router runs, and then let it begin the runs."""
     place.stack.stop("router")
-    size = _database_bytes(place)
+    size = database_bytes(place)
     store, arrival = EventStore(place.engine), Arrival(store_id=STORE, received_at=now())
     for at in range(0, count, 2_000):
         asked = [calls.stock_request(f"w-{number}", _PRODUCT) for number in range(at, min(at + 2_000, count))]
@@ -71,13 +71,13 @@ async def _waiting(run: Run, place: House, count: int) -> None:
 
     await until(all_wait, every=run.of(small=0.5, full=2.0))
     took = time.monotonic() - began
-    await _settled(place)
+    await settled(place)
     cpu = watched.cpu_seconds()
     run.found(
         "journeys begun", count / took, "journeys/s",
         detail={"seconds": round(took), "cpu_ms_per_run": {n: round(1000 * s / count, 1) for n, s in cpu.items()}},
     )  # fmt: skip
-    grown = (_database_bytes(place) - size) / count
+    grown = (database_bytes(place) - size) / count
     projected = {"ten_million_gb": round(grown * 1e7 / 2**30), "ten_million_hours": round(1e7 * took / count / 3600)}
     run.found("Temporal's database, for each run that waits", grown, "bytes", detail=projected)
     half = memory[len(memory) // 2 :]
@@ -88,15 +88,16 @@ async def _waiting(run: Run, place: House, count: int) -> None:
     )  # fmt: skip
 
 
-async def _settled(place: House) -> None:
+async def settled(place: House) -> None:
     """Wait until Temporal's database stops growing: the last tasks are done."""
-    sizes = [0, _database_bytes(place)]
+    sizes = [0, database_bytes(place)]
     while sizes[-1] != sizes[-2]:
         await asyncio.sleep(2)
-        sizes.append(_database_bytes(place))
+        sizes.append(database_bytes(place))
 
 
-def _database_bytes(place: House) -> int:
+def database_bytes(place: House) -> int:
+    """Return how large Temporal's database is."""
     return sum(file.stat().st_size for file in (place.directory / "stack").glob("temporal.db*"))
 
 

@@ -60,7 +60,8 @@ def programs(data_dir: Path, connections: Connections) -> list[Program]:
         own = {**env, **_ports_of_its_own(env, OURS.index(name))}
         return Program(name=name, argv=argv, env=own, log=data_dir / f"{name}.log", ready=ready, grace=grace)
 
-    # Each finishes the work it has begun; the graces are a little longer than those they give themselves.
+    # Each finishes the work it has begun. Whoever presses Ctrl-C does not wait for a mail server as long as the worker
+    # would (worker/main.py): what it leaves behind then is what a crash would leave.
     return [
         program("api", lambda: _healthy(connections.api_port), grace=18.0),
         program("worker", READY, grace=25.0),

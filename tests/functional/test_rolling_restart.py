@@ -135,10 +135,6 @@ class Shop:
 
 
 async def retired(child: Child, fleet: Fleet, shop: Shop) -> None:
-    import time
-
-    t = time.monotonic()
-    print("retire", child.name)
     """End a process as Kubernetes does, and insist that it ends by itself, and well."""
     process, kind = child._process, child.program.argv[-1]
     assert process is not None
@@ -187,11 +183,7 @@ async def test_a_rolling_restart_under_load_is_not_noticed(house: House, fleet: 
         load = asyncio.create_task(shop.open())
         own = {kind: fleet.own(kind) for kind in KINDS}
         for new, old in ((third, own), (own, second)):
-            import time
-
-            print("join", time.monotonic())
             await fleet.joined_by(new)
-            print("joined", time.monotonic())
             for kind in KINDS:
                 await retired(old[kind], fleet, shop)
         shop.closing.set()
