@@ -6,11 +6,14 @@ from temporalio.client import Client
 from temporalio.converter import PayloadCodec
 from temporalio.envconfig import ClientConfig
 from temporalio.runtime import Runtime
+from temporalio.service import RPCError, RPCStatusCode
 
 from adapters import tracing
 from adapters.temporal.plugin import journeys_plugin
 from adapters.temporal.search_attributes import KEYWORDS
 from domain.errors import ConfigurationError
+
+_MAY_NOT_LIST = {RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED, RPCStatusCode.UNIMPLEMENTED}
 
 
 async def connect(
@@ -41,15 +44,32 @@ async def connect(
 async def check_search_attributes(client: Client) -> None:
     """Refuse to work without our search attributes: a workflow that sets an unknown one hangs for ever.
 
+    A key for one namespace, as Temporal Cloud gives it, may not list them; then each is tried in a query.
+
     Raises:
         ConfigurationError: Names those that are missing and the command that adds them.
     """
     request = ListSearchAttributesRequest(namespace=client.namespace)
-    known = (await client.operator_service.list_search_attributes(request)).custom_attributes
-    missing = [name for name in KEYWORDS if known.get(name) != IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD]
+    try:
+        known = (await client.operator_service.list_search_attributes(request)).custom_attributes
+        missing = [name for name in KEYWORDS if known.get(name) != IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD]
+    except RPCError as refusal:
+        if refusal.status not in _MAY_NOT_LIST:
+            raise
+        missing = [name for name in KEYWORDS if not await _can_be_searched(client, name)]
     if missing:
         add = " ".join(f"--name {name} --type Keyword" for name in missing)
         raise ConfigurationError(
             f"Temporal namespace {client.namespace!r} lacks search attributes; run: "
             f"temporal operator search-attribute create --namespace {client.namespace} {add}"
         )
+
+
+async def _can_be_searched(client: Client, attribute: str) -> bool:
+    try:
+        await client.count_workflows(f"{attribute} = 'nobody'")
+    except RPCError as refusal:
+        if refusal.status is RPCStatusCode.INVALID_ARGUMENT:
+            return False
+        raise
+    return True

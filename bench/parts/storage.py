@@ -25,7 +25,7 @@ _Sizes = dict[str, tuple[int, int]]
 @part("storage", "bytes that a customer, an event and a journey leave", minutes=6)
 async def storage(run: Run) -> None:
     """Tell of customers, of what they look at, and lead some of them through a whole journey; look at the files."""
-    customers, looks, journeys = run.of(small=2_000, full=100_000), run.of(small=10_000, full=500_000), 100
+    customers, looks, journeys = run.of(small=(2_000, 10_000, 100), full=(100_000, 500_000, 2_000))
     async with house(without=("api", "worker")) as place:
         await place.only("cart-recovery")
         steps = [{"name": name, "template": name, "delay": "PT1S" if n else "PT0S"} for n, name in enumerate(STEPS)]
