@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from temporalio import activity
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 INTERVAL = timedelta(seconds=10)
 """Longer than a delivery takes: each heartbeat is a billed action, and the usual message costs none."""
@@ -19,6 +20,22 @@ def heartbeats() -> Iterator[None]:
         yield
     finally:
         task.cancel()
+
+
+def progress(reached: object) -> None:
+    """Tell Temporal how far a long activity is; if its worker was told to end, another goes on from there.
+
+    Args:
+        reached: What the next attempt finds in its heartbeat details.
+
+    Raises:
+        ApplicationError: Retryable: the worker ends, and will not wait for hours.
+    """
+    activity.heartbeat(reached)
+    if activity.is_worker_shutdown():
+        raise ApplicationError(
+            "the worker ends; another goes on", type="HandedOver", category=ApplicationErrorCategory.BENIGN
+        )
 
 
 async def _beat() -> None:

@@ -10,6 +10,7 @@ from datetime import datetime
 from temporalio import activity
 
 from activities.failures import as_application_errors
+from activities.heartbeats import progress
 from domain.operations import Operator
 from domain.ports import Clock, Retention
 from domain.retention import Kind, Report, RetentionPolicy, Terms, Week
@@ -38,7 +39,7 @@ class EnforceRetention:
         with as_application_errors():
             return await enforced(
                 self._retention, self._clock(), info.workflow_run_id or info.activity_id, _BY, before,
-                lambda report: activity.heartbeat(report.model_dump(mode="json")),
+                lambda report: progress(report.model_dump(mode="json")),
             )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from uuid import UUID
 from temporalio import activity
 
 from activities.failures import as_application_errors
+from activities.heartbeats import progress
 from domain.operations import Replan
 from domain.ports import Clock, Pauses, Replans, RunsUnderWay
 from domain.rollouts import Answer, Order, ReplanOrder, ResumeOrder, Tally, Target
@@ -67,5 +68,5 @@ async def _page_by_page(page: Page, tell: Callable[[Target], Awaitable[Answer]])
     while targets := await page(tally.last):
         answers = await asyncio.gather(*(tell(target) for target in targets))
         tally = tally.and_page(targets[-1].run_id, answers)
-        activity.heartbeat(tally.model_dump(mode="json"))
+        progress(tally.model_dump(mode="json"))
     return tally

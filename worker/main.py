@@ -53,7 +53,8 @@ log = structlog.get_logger("worker")
 
 GRACE = timedelta(seconds=150)
 """How long what is under way may take once the worker is told to stop. A mail server has two minutes for its verdict
-(adapters/channels/smtp.py): who gives up before leaves a message behind of which nobody knows whether it went out."""
+(adapters/channels/smtp.py): who gives up before leaves a message behind of which nobody knows whether it went out.
+What takes hours hands over at once (activities/heartbeats.py)."""
 POOL = 20
 """Connections to Postgres that a worker or a router keeps; half as many again under load."""
 

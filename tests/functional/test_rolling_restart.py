@@ -27,7 +27,7 @@ from worker.main import GRACE
 
 MUG = {"product_id": "mug", "name": "Blue mug", "price": 12.5, "quantity": 1, "currency": "EUR"}
 KINDS = ("worker", "router", "api")
-PACE_S = 0.4
+PACE_S = 0.5
 """A new customer every so often."""
 
 
@@ -194,8 +194,7 @@ async def test_a_rolling_restart_under_load_is_not_noticed(house: House, fleet: 
             return sorted(await shop_customers(house, shop.customers) - ended)
 
         await eventually(under_way, lambda left: left == [], "every customer's journey has ended")
-        for kind in KINDS:
-            await retired(third[kind], fleet, shop)
+        await asyncio.gather(*(retired(third[kind], fleet, shop) for kind in KINDS))
 
     ids = await shop_customers(house, shop.customers)
     assert len(ids) == len(shop.customers) > 20

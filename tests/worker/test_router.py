@@ -143,6 +143,25 @@ async def test_several_routers_share_the_work_without_doubling_it(
     assert sum(1 for mine in begun if mine) > 1
 
 
+async def test_a_router_that_is_told_to_stop_leaves_what_it_has_not_begun(
+    engine: AsyncEngine, door: EventStore, clock: SteppedClock, temporal: Temporal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The batch under way is finished, both commits; the rest of its lane is the next router's, and at once."""
+    monkeypatch.setattr(router, "_BATCH", 2)
+    await door.accept([ordered(clock, "ada", f"o-{number}") for number in range(6)])
+    temporal.answers.clear()
+    stopping = asyncio.Event()
+    ending = asyncio.create_task(Router(engine, temporal, clock).run(stopping))
+    await asyncio.wait_for(temporal.asked.wait(), 15)
+    stopping.set()
+    temporal.answers.set()
+    await asyncio.wait_for(ending, 15)
+
+    assert await states(engine) == {"routed": 2, "pending": 4}
+    await Router(engine, temporal, clock).route_everything()
+    assert temporal.placed() == [f"o-{number}" for number in range(6)]
+
+
 async def test_one_bad_event_in_a_batch_does_not_stop_the_others(
     engine: AsyncEngine, door: EventStore, clock: SteppedClock, temporal: Temporal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
