@@ -7,7 +7,6 @@ from adapters.settings import Settings
 from api.app import create_app, system_clock
 from api.patience import PromptHead
 
-
 GRACE_S = 35
 """How long requests under way may take once the API is told to stop: a slow body (api/patience.py), and its commit."""
 

@@ -134,7 +134,7 @@ def _process(name: str) -> "Iterator[Settings]":
         yield settings
 
 
-def _leave(number: int, frame: FrameType | None) -> None:
+def _leave(_number: int, _frame: FrameType | None) -> None:
     """End like any other program that is done, whenever SIGTERM comes.
 
     By default the signal would end the process on the spot, and as the first process of a container it would not even
