@@ -15,7 +15,7 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.service import RPCError
 
-from adapters.postgres.queue import CHANNEL
+from adapters.postgres.queue import CHANNEL, listener
 from adapters.settings import Settings
 from adapters.temporal.client import connect
 from domain.errors import Unavailable
@@ -64,14 +64,12 @@ async def _worker_polls(task_queue: str) -> None:
 
 
 def _router_listens(url: str) -> None:
-    # The connection of a router that waits for events shows LISTEN as its last statement.
-    query = (
-        "select 1 from pg_stat_activity where datname = current_database() and query = %s "
-        "and client_addr is not distinct from inet_client_addr()"
-    )
+    # The connection of a router that waits for events shows LISTEN as its last statement, and the machine's name: pods
+    # behind one gateway come from one address.
+    query = "select 1 from pg_stat_activity where datname = current_database() and query = %s and application_name = %s"
     try:
         with psycopg.connect(url, connect_timeout=5) as connection:
-            found = connection.execute(query, [f"listen {CHANNEL}"]).fetchone()
+            found = connection.execute(query, [f"listen {CHANNEL}", listener()]).fetchone()
     except psycopg.OperationalError as problem:
         raise Unavailable(f"the database does not answer: {problem}") from problem
     if not found:

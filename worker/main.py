@@ -29,7 +29,7 @@ from adapters.postgres.engine import create_engine
 from adapters.postgres.ledger import PostgresLedger
 from adapters.postgres.pauses import PostgresPauses
 from adapters.postgres.provider_secrets import ProviderSecrets
-from adapters.postgres.queue import CHANNEL
+from adapters.postgres.queue import CHANNEL, listener
 from adapters.postgres.retention import PostgresRetention
 from adapters.postgres.rollouts import PostgresReplans
 from adapters.postgres.waitlist import PostgresWaitlist
@@ -148,7 +148,8 @@ async def _listen(url: str, router: Router) -> None:
     """Wake the router with every NOTIFY; while the database is away, its poll is enough."""
     while True:
         with contextlib.suppress(psycopg.OperationalError):
-            async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+            named = psycopg.AsyncConnection.connect(url, autocommit=True, application_name=listener())
+            async with await named as connection:
                 await connection.execute(f"listen {CHANNEL}")  # a constant of ours
                 router.wake()
                 async for _ in connection.notifies():

@@ -1,5 +1,6 @@
 """The queue of accepted events: which are next in a lane, what became of them, which were given up."""
 
+import socket
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -55,6 +56,11 @@ class Parked(Value):
     received_at: datetime
     attempts: int
     error: str
+
+
+def listener() -> str:
+    """Name the connection on which this machine's router hears of events, as Postgres shows it (at most 63 bytes)."""
+    return f"journeys-router@{socket.gethostname()}"[:63]
 
 
 async def waiting_lanes(connection: AsyncConnection, now: datetime) -> list[int]:

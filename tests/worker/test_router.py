@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
@@ -20,6 +21,7 @@ from adapters.postgres.ingest import EventStore
 from adapters.postgres.tables import carts, events, orders
 from adapters.postgres.tenancy import as_store
 from adapters.settings import Settings
+from cli import health
 from domain import ids
 from domain.commands import Command, RestartRun, StartRun
 from domain.errors import Unavailable
@@ -401,3 +403,24 @@ async def test_a_router_survives_the_loss_of_every_connection(
         await door.accept([ordered(clock, "bob", "o-2")])
         await until(lambda: routed(2))
     await own.dispose()
+
+
+async def test_the_health_of_a_router_is_that_of_this_machine(
+    engine: AsyncEngine, settings: Settings, clock: SteppedClock, temporal: Temporal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pods behind one gateway have one address: another one's router must not stand for ours."""
+    listening = asyncio.create_task(main._listen(settings.psycopg_url, Router(engine, temporal, clock)))
+
+    async def found() -> bool:
+        with contextlib.suppress(Unavailable):
+            await asyncio.to_thread(health._router_listens, settings.psycopg_url)
+            return True
+        return False
+
+    try:
+        await until(found)
+        monkeypatch.setattr(socket, "gethostname", lambda: "another-pod")
+        assert not await found()
+    finally:
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
