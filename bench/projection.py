@@ -117,6 +117,9 @@ ASSUMED: Mapping[str, Assumed] = {
     ),
     "smtp_s": Assumed("the mail server takes for a message", 0.2, "s", "`journeys_handover_seconds` says yours"),
     "smtp_connections": Assumed("connections to it of a worker", 4, "", "adapters/channels/smtp.py"),
+    "cluster": Assumed("a Temporal cluster of your own takes", 3, "times", "services and database apart, two of each"),
+    "core_month": Assumed("a processor with its memory", 30, "$ a month", "list prices of clouds, by the hour"),
+    "gb_month": Assumed("a disk of a database, with a replica", 0.25, "$/GB a month", "list prices of clouds"),
     "active_gbh": Assumed("Temporal Cloud, open runs", 0.042, "$/GBh", "docs.temporal.io/cloud/pricing"),
     "retained_gbh": Assumed("Temporal Cloud, ended runs", 0.00105, "$/GBh", "docs.temporal.io/cloud/pricing"),
     "action_s": Assumed("Temporal Cloud, one resource unit", 500, "actions/s", "docs.temporal.io/cloud/capacity-modes"),
@@ -281,6 +284,11 @@ class Projection:
         return (self.open_runs * self.waiting_bytes + ended * self.ended_bytes) / _GB
 
     @property
+    def own_cluster(self) -> float:
+        """A Temporal cluster of your own, dollars a month: processors * 3, and its database; people are not in it."""
+        return self.cluster * self.temporal_cores * self.core_month + self.temporal_gb * self.gb_month
+
+    @property
     def cloud_units(self) -> int:
         """Temporal Cloud, resource units for the peak: actions / 500."""
         return math.ceil(self.actions_peak / self.action_s)
@@ -307,7 +315,7 @@ _LINES = (
     "api", "routers", "workers", "connections",
     "events_gb_day", "week_gb", "events_gb", "looks_gb", "customers_gb", "journeys_gb", "postgres_tb",
     "postgres_cores", "wal_mb_s", "iops", "postgres_servers",
-    "actions_peak", "temporal_cores", "open_runs", "shards", "temporal_gb",
+    "actions_peak", "temporal_cores", "open_runs", "shards", "temporal_gb", "own_cluster",
     "cloud_units", "cloud_actions", "cloud_storage",
 )  # fmt: skip
 

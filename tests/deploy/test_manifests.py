@@ -14,7 +14,7 @@ from typing import Any, get_args, get_type_hints
 import promql_parser
 import pytest
 import yaml
-from sqlalchemy import QueuePool
+from sqlalchemy import QueuePool, make_url
 from typer.main import get_command
 
 from adapters.metrics import REGISTRY
@@ -88,6 +88,12 @@ def told(name: str, overlay: str) -> set[str]:
     return {pair["name"] for pair in own["env"]} | {setting for config in maps for setting in configs[config]}
 
 
+def example() -> dict[str, str]:
+    """The secrets, as whoever installs it is shown them."""
+    file = (FOLDER / "secrets.example.env").read_text(encoding="utf-8")
+    return dict(re.findall(r"^(\w+)=(.+)$", file, re.MULTILINE))
+
+
 def read_by() -> dict[str, tuple[set[str], bool]]:
     """The settings of README.md: which processes read each, and whether it is required."""
     rows = re.findall(r"^\| `(\w+)` \| ([\w, ]+) \| ([^|]+) \|", README, re.MULTILINE)
@@ -149,8 +155,6 @@ def test_a_process_is_told_what_it_reads_and_nothing_else_that_is_secret(name: s
 
 def test_every_secret_is_listed_for_whoever_makes_them() -> None:
     """The keys that pods ask for, in the file that shows them."""
-    file = (FOLDER / "secrets.example.env").read_text(encoding="utf-8")
-    example = dict(re.findall(r"^(\w+)=(.+)$", file, re.MULTILINE))
     asked = {
         pair["valueFrom"]["secretKeyRef"]["key"]
         for name in PODS
@@ -158,9 +162,19 @@ def test_every_secret_is_listed_for_whoever_makes_them() -> None:
         if "secretKeyRef" in pair.get("valueFrom", {})
     }
 
-    assert asked == set(example)
-    assert "sslmode=verify-full" in example["DATABASE_URL"]
-    assert not set(literals(FOLDER / "base" / "kustomization.yaml", "journeys-settings")) & set(example)
+    assert asked == set(example())
+    assert not set(literals(FOLDER / "base" / "kustomization.yaml", "journeys-settings")) & set(example())
+
+
+def test_postgres_is_asked_who_it_is() -> None:
+    """The driver hears that it has to verify the certificate, against an authority that every pod has mounted."""
+    url = Settings(database_url=example()["DATABASE_URL"]).sqlalchemy_url
+    told = create_engine(url).dialect.create_connect_args(make_url(url))[1]
+
+    assert told["sslmode"] == "verify-full"
+    for name in PODS:
+        mounts = {mount["mountPath"] for mount in container(name)["volumeMounts"]}
+        assert str(Path(told["sslrootcert"]).parent) in mounts
 
 
 def test_the_processes_are_those_of_the_image() -> None:
