@@ -6,10 +6,11 @@ API is taken out of the rotation, as a proxy does when its endpoint goes; reques
 
 import asyncio
 import base64
+import contextlib
 import dataclasses
 import json
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -40,16 +41,17 @@ PACE_S = 0.7
 class Fleet:
     """The processes: those of the stack, and others beside them."""
 
-    def __init__(self, house: House, directory: Path) -> None:
+    def __init__(self, house: House, directory: Path, smtp: str) -> None:
         self._house = house
         self._directory = directory
+        self._smtp = smtp
         self.rotation = [house.stack.info.api]
         self.busy = dict.fromkeys(self.rotation, 0)
 
     def another(self, kind: str, name: str) -> Child:
         """Make one more process of a kind, with the settings of the stack's own."""
         program = self.own(kind).program
-        env = {**program.env}
+        env = {**program.env, "SMTP_URL": self._smtp}
         env.pop("JOURNEYS_METRICS_PORT", None)
         ready = program.ready
         if kind == "api":
@@ -166,13 +168,35 @@ async def retired(child: Child, fleet: Fleet, shop: Shop) -> None:
     child._process = None
 
 
+@contextlib.asynccontextmanager
+async def slowly_to(inbox: str) -> AsyncIterator[str]:
+    """A mail server that thinks about each of its answers, so that some message is always under way."""
+    url = urlsplit(inbox)
+
+    async def passed_on(source: asyncio.StreamReader, target: asyncio.StreamWriter, pause_s: float) -> None:
+        with contextlib.suppress(ConnectionError):
+            while said := await source.read(65_536):
+                await asyncio.sleep(pause_s)
+                target.write(said)
+                await target.drain()
+        target.close()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answers, words = await asyncio.open_connection(url.hostname, url.port)
+        await asyncio.gather(passed_on(reader, words, 0), passed_on(answers, writer, 0.25))
+
+    async with await asyncio.start_server(talk, ports.HOST) as server:
+        yield f"smtp://{ports.HOST}:{server.sockets[0].getsockname()[1]}"
+
+
 @pytest.fixture
-def fleet(house: House, tmp_path: Path) -> Iterator[Fleet]:
-    """The stack, whose own processes run again afterwards."""
+async def fleet(house: House, tmp_path: Path) -> AsyncIterator[Fleet]:
+    """The stack, whose own processes run again afterwards; the others send mail by a slow server."""
     with ExitStack() as afterwards:
-        for kind in ("api", "router", "worker"):
+        for kind in KINDS:
             afterwards.callback(house.stack.start, kind)
-        yield Fleet(house, tmp_path)
+        async with slowly_to(house.stack.info.smtp) as smtp:
+            yield Fleet(house, tmp_path, smtp)
 
 
 async def test_a_rolling_restart_under_load_is_not_noticed(house: House, fleet: Fleet, customer: str) -> None:
