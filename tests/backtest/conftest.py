@@ -1,7 +1,9 @@
 """A replay in the test's own process: a time-skipping server for each, and a database emptied before each."""
 
+import dataclasses
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,12 @@ def read(path: Path, *mappings: str, journey: str = "cart-recovery", consent: bo
     return written(found, consent=consent, skip_bad=False)
 
 
+@cache
+def read_once(path: Path, journey: str = "cart-recovery") -> Script:
+    """Read a recording that several tests replay, and that takes seconds to read."""
+    return read(path, journey=journey)
+
+
 def rows(events: Iterable[Seen], path: Path) -> Path:
     """Write events down as CSV."""
     lines = (f"{event.at.isoformat()},{event.user},{event.kind},," for event in events)
@@ -51,8 +59,8 @@ def rows(events: Iterable[Seen], path: Path) -> Path:
 
 def only(script: Script, customers: set[str]) -> Script:
     """Leave out all other customers; the data still begins and ends when it does."""
-    script.entries = [entry for entry in script.entries if script.labels[entry.customer] in customers]
-    return script
+    entries = [entry for entry in script.entries if script.labels[entry.customer] in customers]
+    return dataclasses.replace(script, entries=entries)
 
 
 @pytest.fixture

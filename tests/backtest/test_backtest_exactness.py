@@ -8,13 +8,14 @@ import gzip
 import os
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.backtest.conftest import Rehearse, iso, only, read, recorded, rows
+from tests.backtest.conftest import Rehearse, iso, only, read, read_once, recorded, rows
 from tests.backtest.independent import Seen, abandonments, lapses
 
 WHOLE = bool(os.environ.get("BACKTEST_WHOLE"))
@@ -34,7 +35,8 @@ def of(users: set[str], events: Iterable[Seen]) -> list[Seen]:
     return [*(event for event in known if event.user in users), last._replace(kind="end")]
 
 
-def table(path: Path, ts: str, user: str, kind: str, names: dict[str, str]) -> list[Seen]:
+@cache
+def table(path: Path, ts: str, user: str, kind: str, **names: str) -> list[Seen]:
     """Read a CSV recording by its columns."""
     with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
         return [
@@ -51,9 +53,9 @@ def table(path: Path, ts: str, user: str, kind: str, names: dict[str, str]) -> l
 async def test_abandoned_carts_of_retailrocket_are_counted_exactly(rehearse: Rehearse, quiet: timedelta) -> None:
     """Carts restart the timer, a purchase cancels it, and at exactly the quiet time it has fired."""
     path = recorded("retailrocket_sample.csv")
-    events = table(path, "ts", "user", "kind", {})
-    users = some(events, 20, "cart")
-    found = await rehearse(only(read(path), users), "cart-recovery", {"quiet": iso(quiet)}, triggers_only=True)
+    events = table(path, "ts", "user", "kind")
+    users = some(events, 8, "cart")
+    found = await rehearse(only(read_once(path), users), "cart-recovery", {"quiet": iso(quiet)}, triggers_only=True)
     expected = abandonments(of(users, events), quiet)
 
     assert (found.triggers, found.still_open) == (expected["fired"], expected["open"])
@@ -64,9 +66,10 @@ async def test_abandoned_carts_of_retailrocket_are_counted_exactly(rehearse: Reh
 async def test_abandoned_carts_of_rees46_are_counted_exactly(rehearse: Rehearse, quiet: timedelta) -> None:
     """Two and a half hours of another shop, in its own columns: the data ends while timers run."""
     path = recorded("rees46_first5k.csv.gz")
-    events = table(path, "event_time", "user_id", "event_type", {"purchase": "buy"})
-    found = await rehearse(read(path), "cart-recovery", {"quiet": iso(quiet)}, triggers_only=True)
-    expected = abandonments(events, quiet)
+    events = table(path, "event_time", "user_id", "event_type", purchase="buy")
+    users = some(events, 20, "cart")
+    found = await rehearse(only(read_once(path), users), "cart-recovery", {"quiet": iso(quiet)}, triggers_only=True)
+    expected = abandonments(of(users, events), quiet)
 
     assert (found.triggers, found.still_open) == (expected["fired"], expected["open"])
 
@@ -75,9 +78,9 @@ async def test_abandoned_carts_of_rees46_are_counted_exactly(rehearse: Rehearse,
 async def test_lapses_of_online_retail_are_counted_exactly(rehearse: Rehearse, days: int) -> None:
     """Every order restarts the clock and credit notes do not; who is silent at the end counts as well."""
     path = recorded("online_retail_orders.csv")
-    events = table(path, "ts", "user", "kind", {"order": "buy"})
-    users = some(events, 12, "buy")
-    script = only(read(path, journey="win-back"), users)
+    events = table(path, "ts", "user", "kind", order="buy")
+    users = some(events, 6, "buy")
+    script = only(read_once(path, journey="win-back"), users)
     found = await rehearse(script, "win-back", {"silence": f"P{days}D"}, triggers_only=True)
 
     assert found.triggers == lapses(of(users, events), timedelta(days=days))
@@ -98,7 +101,7 @@ async def test_lapses_of_online_retail_by_lines_are_counted_exactly(rehearse: Re
                 if known is None or at < known.at:
                     invoices[row["InvoiceNo"]] = Seen(at, row["CustomerID"], kind)
     events = list(invoices.values())
-    users = some(events, 8, "buy")
+    users = some(events, 5, "buy")
     assert end is not None
     kept = [*(event for event in events if event.user in users), end]
     script = read(rows(kept, tmp_path / "orders.csv"), journey="win-back")
@@ -113,7 +116,7 @@ async def test_lapses_of_cdnow_are_counted_exactly(rehearse: Rehearse, tmp_path:
     events = [
         Seen(datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC), user, "buy") for user, _, day, *_ in cdnow(lines)
     ]
-    users = some(events, 15, "buy")
+    users = some(events, 6, "buy")
     kept = of(users, events)
     script = read(
         rows(
