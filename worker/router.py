@@ -188,12 +188,13 @@ class Router:
         """Route what is due in a lane; tell whether there was anything."""
         moved = False
         async with self._owned(lane) as connection:
-            if connection is None:
-                return False
-            while not self._stopping.is_set() and (batch := await self._next(connection, lane)):
-                applied = await self._apply(batch)
-                await self._carry_out(applied)
-                moved = True
+            more = connection is not None
+            while connection is not None and more and not self._stopping.is_set():
+                batch = await self._next(connection, lane)
+                await self._carry_out(await self._apply(batch))
+                moved = moved or bool(batch)
+                # What has come since then has woken the router, which looks at the lane again.
+                more = len(batch) == _BATCH
         return moved
 
     async def _next(self, connection: AsyncConnection, lane: int) -> list[Queued]:

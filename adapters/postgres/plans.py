@@ -1,13 +1,14 @@
 """Plans of a store: every version is kept, the newest is current."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import Select, func, insert, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.postgres import audit
+from adapters.postgres.statements import built_once
 from adapters.postgres.tables import plans, stores
 from adapters.postgres.tenancy import as_store
 from domain.operations import Operator
@@ -17,17 +18,21 @@ from domain.snapshot import PinnedPlan
 
 async def current(connection: AsyncConnection, store_id: str) -> dict[str, PinnedPlan]:
     """Return the plans that a store has set, by journey; the others use their defaults."""
-    newest = (
+    rows = (await connection.execute(*_newest(store_id))).all()
+    return {
+        row.journey: PinnedPlan(journey=row.journey, version=row.version, plan=validated(row.journey, row.plan))
+        for row in rows
+    }
+
+
+@built_once
+def _newest(store_id: str) -> Select[Any]:
+    return (
         select(plans.c.journey, plans.c.version, plans.c.plan)
         .where(plans.c.store_id == store_id)
         .ext(distinct_on(plans.c.journey))
         .order_by(plans.c.journey, plans.c.version.desc())
     )
-    rows = (await connection.execute(newest)).all()
-    return {
-        row.journey: PinnedPlan(journey=row.journey, version=row.version, plan=validated(row.journey, row.plan))
-        for row in rows
-    }
 
 
 async def exits_ever(connection: AsyncConnection, store_id: str) -> frozenset[str]:

@@ -7,10 +7,28 @@ from typing import Any
 from uuid import UUID
 
 from pydantic import TypeAdapter
-from sqlalchemy import Row, Text, and_, bindparam, case, cast, func, literal, or_, select, text, tuple_, update
+from sqlalchemy import (
+    Integer,
+    Row,
+    Select,
+    Text,
+    Update,
+    and_,
+    bindparam,
+    case,
+    cast,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from adapters.postgres.statements import built_once, one_of
 from adapters.postgres.tables import OPEN, events
 from adapters.postgres.tenancy import as_store
 from domain import ids
@@ -30,6 +48,11 @@ _IDENTITY = func.coalesce(
     "-",
 )
 """`Who.lane` in SQL."""
+_APPLIED = (
+    update(events)
+    .where(events.c.id == bindparam("event"))
+    .values(state="applied", commands=bindparam("todo", type_=JSONB))
+)
 _COMMANDS: TypeAdapter[list[Command]] = TypeAdapter(list[Command])
 
 
@@ -65,19 +88,33 @@ def listener() -> str:
 
 async def waiting_lanes(connection: AsyncConnection, now: datetime) -> list[int]:
     """Return the lanes that have something to do now."""
+    return list((await connection.execute(*_waiting(now))).scalars())
+
+
+@built_once
+def _waiting(now: datetime) -> Select[int]:
     due = or_(events.c.retry_at.is_(None), events.c.retry_at <= now)
-    query = select(events.c.shard).where(OPEN, due).distinct()
-    return list((await connection.execute(query)).scalars())
+    return select(events.c.shard).where(OPEN, due).distinct()
 
 
 async def take_lane(connection: AsyncConnection, lane: int) -> bool:
     """Try to own a lane until `leave_lane` or the end of the connection, however that ends."""
-    return bool(await connection.scalar(select(func.pg_try_advisory_lock(_LANES, lane))))
+    return bool(await connection.scalar(*_take(lane)))
 
 
 async def leave_lane(connection: AsyncConnection, lane: int) -> None:
     """Give a lane back."""
-    await connection.execute(select(func.pg_advisory_unlock(_LANES, lane)))
+    await connection.execute(*_leave(lane))
+
+
+@built_once
+def _take(lane: int) -> Select[bool]:
+    return select(func.pg_try_advisory_lock(_LANES, cast(lane, Integer)))
+
+
+@built_once
+def _leave(lane: int) -> Select[bool]:
+    return select(func.pg_advisory_unlock(_LANES, cast(lane, Integer)))
 
 
 async def hold_lanes(connection: AsyncConnection, store_id: str, names: Iterable[str]) -> None:
@@ -91,12 +128,6 @@ async def next_in_lane(connection: AsyncConnection, lane: int, limit: int, now: 
 
     An event that waits for its retry holds back the other events of the same identity, and only those.
     """
-    in_lane = and_(events.c.shard == lane, OPEN)
-    retrying = select(events.c.store_id, _IDENTITY).where(in_lane, events.c.retry_at > now).distinct()
-    held = (await connection.execute(retrying)).all()
-    query = select(events).where(in_lane).order_by(events.c.id).limit(limit)
-    if held:
-        query = query.where(tuple_(events.c.store_id, _IDENTITY).not_in([tuple(row) for row in held]))
     return [
         Queued(
             event=_event(row),
@@ -104,8 +135,16 @@ async def next_in_lane(connection: AsyncConnection, lane: int, limit: int, now: 
             commands=None if row.state == "pending" else tuple(_COMMANDS.validate_python(row.commands or [])),
             traceparent=row.traceparent,
         )
-        for row in (await connection.execute(query)).all()
+        for row in (await connection.execute(*_next(lane, limit, now))).all()
     ]
+
+
+@built_once
+def _next(lane: int, limit: int, now: datetime) -> Select[Any]:
+    in_lane = and_(events.c.shard == lane, OPEN)
+    held = select(events.c.store_id, _IDENTITY).where(in_lane, events.c.retry_at > now)
+    free = tuple_(events.c.store_id, _IDENTITY).not_in(held)
+    return select(events).where(in_lane, free).order_by(events.c.id).limit(limit)
 
 
 async def still_pending(connection: AsyncConnection, event_ids: Sequence[UUID]) -> set[UUID]:
@@ -114,8 +153,13 @@ async def still_pending(connection: AsyncConnection, event_ids: Sequence[UUID]) 
     Whoever loses the connection that owns a lane does not notice before the batch is through; the next owner
     must not apply the same events again and overwrite the commands that are owed for them.
     """
-    query = select(events.c.id).where(events.c.id.in_(event_ids), events.c.state == "pending").order_by(events.c.id)
-    return set((await connection.execute(query.with_for_update())).scalars()) if event_ids else set()
+    return set((await connection.execute(*_lock(list(event_ids)))).scalars()) if event_ids else set()
+
+
+@built_once
+def _lock(event_ids: list[UUID]) -> Select[UUID]:
+    here = (one_of(events.c.id, event_ids), events.c.state == "pending")
+    return select(events.c.id).where(*here).order_by(events.c.id).with_for_update()
 
 
 async def mark_applied(connection: AsyncConnection, commands: Mapping[UUID, Sequence[Command]]) -> None:
@@ -127,15 +171,19 @@ async def mark_applied(connection: AsyncConnection, commands: Mapping[UUID, Sequ
         await mark_routed(connection, done)
     owed = [{"event": i, "todo": _COMMANDS.dump_python(list(c), mode="json")} for i, c in commands.items() if c]
     if owed:
-        query = update(events).where(events.c.id == bindparam("event"))
-        await connection.execute(query.values(state="applied", commands=bindparam("todo", type_=JSONB)), owed)
+        await connection.execute(_APPLIED, owed)
 
 
 async def mark_routed(connection: AsyncConnection, event_ids: Sequence[UUID]) -> None:
     """Note that everything was done for these events."""
     if event_ids:
-        query = update(events).where(events.c.id.in_(event_ids))
-        await connection.execute(query.values(state="routed", error=None, retry_at=None, commands=None))
+        await connection.execute(*_routed(list(event_ids)))
+
+
+@built_once
+def _routed(event_ids: list[UUID]) -> Update:
+    change = update(events).where(one_of(events.c.id, event_ids))
+    return change.values(state="routed", error=None, retry_at=None, commands=None)
 
 
 async def mark_failed(connection: AsyncConnection, event_id: UUID, error: str, retry_at: datetime | None) -> None:

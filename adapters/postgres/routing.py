@@ -98,10 +98,7 @@ async def route(
 
 
 async def _terms(connection: AsyncConnection, store_id: str) -> Terms:
-    erasures = tombstones.laid(store_id).label("erasures")
-    query = select(stores.c.currency, stores.c.timezone, erasures).where(stores.c.store_id == store_id)
-    # A new plan waits for the batches that still begin runs with the old one, so that whoever moves runs finds them.
-    store = (await connection.execute(query.with_for_update(read=True))).one_or_none()
+    store = (await connection.execute(*_settled(store_id))).one_or_none()
     settled = {} if store is None else dict(store._mapping)
     known = await plans.current(connection, store_id)
     follow_ups = [offer.plan for offer in known.values() if isinstance(offer.plan, FollowUpPlan)]
@@ -110,6 +107,14 @@ async def _terms(connection: AsyncConnection, store_id: str) -> Terms:
     ending = await plans.exits_ever(connection, store_id)
     mentioned = ending.union(*(plan.mentions for plan in follow_ups))
     return Terms(**settled, plans=known, mentioned=mentioned, ending=ending)
+
+
+@built_once
+def _settled(store_id: str) -> Select[Any]:
+    erasures = tombstones.laid(store_id).label("erasures")
+    query = select(stores.c.currency, stores.c.timezone, erasures).where(stores.c.store_id == store_id)
+    # A new plan waits for the batches that still begin runs with the old one, so that whoever moves runs finds them.
+    return query.with_for_update(read=True)
 
 
 def _names_two(event: Event) -> bool:
