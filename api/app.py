@@ -36,6 +36,7 @@ from api import (
     tracking,
     webhooks,
 )
+from api.door import Door
 from api.keys import LimitFields
 from api.measured import Measured
 from api.pages import router as pages
@@ -105,6 +106,7 @@ def create_app(
     app = FastAPI(
         title="Journeys", version="0.1.0", description=_DESCRIPTION, lifespan=lifespan, redirect_slashes=False
     )
+    app.add_middleware(Door, calls=tracking.CALLS)  # innermost, in the place of FastAPI's routes
     errors.install(app)
     app.add_middleware(Patience)
     app.add_middleware(LimitFields)
@@ -157,7 +159,9 @@ class BrowserAccess(CORSMiddleware):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on."""
         path = scope.get("path", "")
-        if path.startswith(("/v1/", "/track/", "/sourceConfig")) or path == "/api/v1/carts/track":
+        if scope.get("method") == "POST" and not any(name == b"origin" for name, _ in scope["headers"]):
+            await self.app(scope, receive, send)  # no browser, or one on its own site
+        elif path.startswith(("/v1/", "/track/", "/sourceConfig")) or path == "/api/v1/carts/track":
             await super().__call__(scope, receive, send)
         else:
             await self.app(scope, receive, send)

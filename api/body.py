@@ -18,6 +18,9 @@ BATCH_LIMIT = 500 << 10
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _MAX_DIGITS = 300
+# Numbers that JSON does not have (NaN) or nobody can hold become infinite here, so that the check of the single event
+# can name the field and the rest of a batch survives.
+_JSON = json.JSONDecoder(parse_int=lambda text: int(text) if len(text) <= _MAX_DIGITS else math.inf)
 
 
 async def json_object(request: Request, limit: int) -> dict[str, Any]:
@@ -68,9 +71,7 @@ def _unpacked(packed: bytes, limit: int) -> bytes:
 
 def _parsed(body: bytes) -> object:
     try:
-        # Numbers that JSON does not have (NaN) or nobody can hold become infinite here, so that the check of the
-        # single event can name the field and the rest of a batch survives.
-        return json.loads(body, parse_int=lambda text: int(text) if len(text) <= _MAX_DIGITS else math.inf)
+        return _JSON.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
     except RecursionError as problem:
         raise InvalidInput("body", "is nested too deeply") from problem
     except ValueError as problem:

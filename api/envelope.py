@@ -3,7 +3,6 @@
 The payload is kept as received; only what every event has is understood here: type, ids, time, dedup key.
 """
 
-import ipaddress
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from uuid_utils.compat import uuid7
 
 from domain.errors import InvalidEvent
 from domain.events import Event, EventType, Who, corrected
+from domain.ip_addresses import written
 from domain.values import Value
 from domain.vocabulary import canonical, is_catalogue
 
@@ -110,6 +110,34 @@ def _address(text: str) -> str | None:
 
 def _check_storable(raw: dict[str, Any]) -> None:
     """Refuse what JSON has no number for and what Postgres cannot keep, naming the path."""
+    if not _storable(raw):
+        _name_what_is_not(raw)
+
+
+def _storable(raw: dict[str, Any]) -> bool:
+    """Tell whether all is well, which is quicker without the paths."""
+    todo: list[tuple[Any, int]] = [(raw, 0)]
+    while todo:
+        whole, depth = todo.pop()
+        named = isinstance(whole, dict)
+        if depth > _MAX_DEPTH or (named and not all(map(_storable_text, whole))):
+            return False
+        for part in whole.values() if named else whole:
+            if isinstance(part, str):
+                if not _storable_text(part):
+                    return False
+            elif isinstance(part, (dict, list)):
+                todo.append((part, depth + 1))
+            elif isinstance(part, float) and not math.isfinite(part):
+                return False
+    return True
+
+
+def _storable_text(text: str) -> bool:
+    return "\0" not in text and (text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text))
+
+
+def _name_what_is_not(raw: dict[str, Any]) -> None:
     todo: list[tuple[str, int, object]] = [("", 0, raw)]
     while todo:
         path, depth, value = todo.pop()
@@ -218,6 +246,6 @@ def _at(raw: Mapping[str, Any], arrival: Arrival) -> datetime:
 def _ip(context: Mapping[str, Any], peer: str | None) -> str | None:
     told = context.get("ip")
     try:
-        return str(ipaddress.ip_address(told)) if isinstance(told, str) else peer
+        return written(told) if isinstance(told, str) else peer
     except ValueError:
         return peer

@@ -33,6 +33,7 @@ from domain.errors import (
 
 _log = structlog.get_logger(__name__)
 
+_DATABASE = (OperationalError, InterfaceError, PoolExhausted)
 _RETRY_AFTER = {429: "1", 503: "5"}
 _CODES = {
     400: "invalid",
@@ -93,22 +94,28 @@ def problem_of(error: JourneysError) -> Problem:
     return Problem(field=_FIELDS.get(type(error), "request"), message=str(error))
 
 
-def install(app: FastAPI) -> None:
-    """Make every error that a handler can raise an answer in our form."""
-
-    async def ours(_request: Request, error: Exception) -> JSONResponse:
-        if not isinstance(error, JourneysError):
-            raise error
+def answer_of(error: Exception) -> JSONResponse | None:
+    """Return the answer to an error that any endpoint may raise; None for one that nobody foresaw."""
+    if isinstance(error, JourneysError):
         answer = rejected(error.status_code, [problem_of(error)])
         if isinstance(error, LimitReached):  # not logged: there may be very many of them
             answer.headers["Retry-After"] = str(math.ceil(error.wait))
         elif error.status_code >= 500 or isinstance(error, Overloaded):
             _log.warning("request refused", error=type(error).__name__)
         return answer
-
-    async def database(_request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, _DATABASE):
         _log.warning("request refused", error=type(error).__name__)
         return rejected(503, [Problem(field="request", message="the database does not answer now; send this again")])
+    return None
+
+
+def install(app: FastAPI) -> None:
+    """Make every error that a handler can raise an answer in our form."""
+
+    async def foreseen(_request: Request, error: Exception) -> JSONResponse:
+        if (answer := answer_of(error)) is None:
+            raise error
+        return answer
 
     async def http(request: Request, error: Exception) -> JSONResponse:
         if not isinstance(error, HTTPException):
@@ -127,9 +134,8 @@ def install(app: FastAPI) -> None:
         problems = [Problem(field=".".join(map(str, e["loc"][1:])), message=e["msg"]) for e in error.errors()]
         return rejected(400, problems)
 
-    app.add_exception_handler(JourneysError, ours)
-    for problem in (OperationalError, InterfaceError, PoolExhausted):
-        app.add_exception_handler(problem, database)
+    for foreseeable in (JourneysError, *_DATABASE):
+        app.add_exception_handler(foreseeable, foreseen)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(RequestValidationError, parameters)
     app.add_middleware(Unforeseen)

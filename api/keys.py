@@ -4,13 +4,13 @@
 """
 
 import math
+from base64 import b64decode
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 import structlog
 from fastapi import Query, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBasic, HTTPBasicCredentials, HTTPBearer
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as Connection
 
@@ -24,17 +24,32 @@ _basic = HTTPBasic(auto_error=False, scheme_name="Basic", description="The key a
 _bearer = HTTPBearer(auto_error=False, scheme_name="Bearer", description="The key as bearer token.")
 
 
-def shown_keys(
-    basic: Annotated[HTTPBasicCredentials | None, Security(_basic)],
-    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
-    write_key: Annotated[
+# A coroutine, as `services` is: FastAPI would give a function a thread, for every request.
+async def shown_keys(
+    request: Request,
+    _basic: Annotated[HTTPBasicCredentials | None, Security(_basic)],
+    _bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+    _write_key: Annotated[
         str | None,
         Query(alias="writeKey", description="The write key, where a client cannot set headers (`sendBeacon`)."),
     ] = None,
 ) -> list[str]:
-    """Collect the keys that a request shows outside its body."""
-    shown = [basic.username if basic else None, bearer.credentials if bearer else None, write_key]
-    return [key for key in shown if key]
+    """Document where a key may be shown, and collect those that are."""
+    return shown(request)
+
+
+def shown(request: Request) -> list[str]:
+    """Collect the keys that a request shows outside its body; what cannot be read shows none."""
+    scheme, _, told = request.headers.get("authorization", "").partition(" ")
+    key = told.strip() if scheme.lower() == "bearer" else None
+    if scheme.lower() == "basic":
+        try:
+            key, _, _ = b64decode(told).decode("ascii").partition(":")
+        except ValueError:
+            key = None
+    # Most have no query, and looking for one costs as much as the rest of this.
+    asked = request.query_params.get("writeKey") if request.scope["query_string"] else None
+    return [found for found in (key, asked) if found]
 
 
 Shown = Annotated[list[str], Security(shown_keys)]
@@ -119,10 +134,10 @@ class LimitFields:
         async def told(message: Message) -> None:
             allowance: Allowance | None = scope.get("state", {}).get("allowance")
             if message["type"] == "http.response.start" and allowance is not None:
-                headers, limit = MutableHeaders(scope=message), allowance.limit
-                window = math.ceil(limit.burst / limit.per_second)
-                headers["RateLimit-Policy"] = f'"key";q={limit.burst};w={window}'
-                headers["RateLimit"] = f'"key";r={max(0, int(allowance.left))};t={math.ceil(allowance.full_in)}'
+                limit, left = allowance.limit, max(0, int(allowance.left))
+                policy = f'"key";q={limit.burst};w={math.ceil(limit.burst / limit.per_second)}'
+                now = f'"key";r={left};t={math.ceil(allowance.full_in)}'
+                message["headers"] += [(b"ratelimit-policy", policy.encode()), (b"ratelimit", now.encode())]
             await send(message)
 
         await self._app(scope, receive, told)

@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Mapping
 
 import structlog
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -67,7 +66,7 @@ class Patience:
 
     def _bounded(self, scope: Scope, receive: Receive) -> Receive:
         limit = next((size for path, size in LIMITS.items() if scope["path"].startswith(path)), EVENT_LIMIT)
-        told = Headers(scope=scope).get("content-length", "")
+        told = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"content-length"), "")
         received, whole = 0, False
         deadline = asyncio.get_running_loop().time() + self._body_time
 

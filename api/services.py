@@ -33,7 +33,7 @@ class Services:
     meter: Meter = field(default_factory=Meter)
 
 
-def services(request: Request) -> Services:
+async def services(request: Request) -> Services:
     """Return the parts of the running API."""
     return cast("Services", request.app.state.services)
 

@@ -6,16 +6,17 @@ A request does one thing: check the events, commit them, answer.
 import asyncio
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Request, Response, Security
 
 from api import documents, errors
 from api.body import BATCH_LIMIT, EVENT_LIMIT, json_object
+from api.door import Act, Call, accepted
 from api.envelope import Arrival, moment, understood
-from api.keys import Shown, access
-from api.services import Services, Wired
+from api.keys import access, shown, shown_keys
+from api.services import Services
 from domain.access import Scope
 from domain.errors import InvalidEvent, InvalidInput, TooLarge
 
@@ -25,21 +26,25 @@ MAX_EVENTS = 2500
 _MERGED = ("context", "integrations")
 
 router = APIRouter(tags=["tracking"])
+"""The calls as FastAPI documents them."""
+CALLS: dict[str, Call] = {}
+"""The calls as they are served (`api/door.py`), by path."""
 
 
-async def single(kind: str, request: Request, services: Services, shown: list[str]) -> Response:
+async def single(kind: str, request: Request) -> None:
     """Accept one event of a kind."""
+    services: Services = request.app.state.services
     body = await json_object(request, EVENT_LIMIT)
-    arrival = await _arrival(request, services, shown, body)
+    arrival = await _arrival(request, services, body)
     await services.events.accept([understood({**body, "type": kind}, arrival)])
-    return accepted()
 
 
-async def batch(request: Request, services: Wired, shown: Shown) -> Response:
+async def batch(request: Request) -> Response | None:
     """Accept up to 2500 events; the good ones are stored even if others are not."""
+    services: Services = request.app.state.services
     body = await json_object(request, BATCH_LIMIT)
     raws = body.get("batch")
-    arrival = await _arrival(request, services, shown, body, cost=len(raws) if isinstance(raws, list) else 1)
+    arrival = await _arrival(request, services, body, cost=len(raws) if isinstance(raws, list) else 1)
     if not isinstance(raws, list):
         raise InvalidInput("batch", "must be a list of events")
     if len(raws) > MAX_EVENTS:
@@ -56,17 +61,10 @@ async def batch(request: Request, services: Wired, shown: Shown) -> Response:
         except InvalidEvent as problem:
             bad.append(errors.Problem(index=index, field=problem.field, message=problem.message))
     await services.events.accept(good)
-    return errors.rejected(400, bad) if bad else accepted()
+    return errors.rejected(400, bad) if bad else None
 
 
-def accepted() -> JSONResponse:
-    """Answer that everything was stored."""
-    return JSONResponse({"success": True})
-
-
-async def _arrival(
-    request: Request, services: Services, shown: list[str], body: Mapping[str, Any], cost: int = 1
-) -> Arrival:
+async def _arrival(request: Request, services: Services, body: Mapping[str, Any], cost: int = 1) -> Arrival:
     """Find the store, the moment and the customer's address of a request.
 
     Raises:
@@ -76,8 +74,8 @@ async def _arrival(
         LimitReached: The key takes more than it may.
     """
     own = body.get("writeKey")
-    shown = [*shown, own] if isinstance(own, str) else shown
-    store = await access(request, services, shown, Scope.WRITE, public=True, cost=max(1, min(cost, MAX_EVENTS)))
+    keys = [*shown(request), own] if isinstance(own, str) else shown(request)
+    store = await access(request, services, keys, Scope.WRITE, public=True, cost=max(1, min(cost, MAX_EVENTS)))
     # Only a browser's request comes from the customer's own address; a server's comes from the shop.
     context = body.get("context")
     direct = "origin" in request.headers or (isinstance(context, dict) and context.get("direct") is True)
@@ -107,26 +105,29 @@ def _check_size(raw: object) -> None:
 
 
 def _add_single(kind: str, summary: str) -> None:
-    async def endpoint(request: Request, services: Wired, shown: Shown) -> Response:
-        return await single(kind, request, services, shown)
-
-    _add(kind, f"/v1/{kind[0]}", endpoint, summary, documents.call(kind))
+    _add(kind, f"/v1/{kind[0]}", partial(single, kind), summary, documents.call(kind))
 
 
-def _add(name: str, short: str, endpoint: Any, summary: str, body: dict[str, Any]) -> None:
+def _add(name: str, short: str, act: Act, summary: str, body: dict[str, Any]) -> None:
     """Serve a call under its name, its short name and both with a slash at the end."""
+
+    async def documented(request: Request) -> Response:
+        return await act(request) or accepted()
+
     router.add_api_route(
         f"/v1/{name}",
-        endpoint,
+        documented,
         methods=["POST"],
         summary=summary,
         operation_id=name,
+        dependencies=[Security(shown_keys)],
         response_model=documents.Accepted,
         responses=errors.documented(400, 401, 403, 413, 415, 429, 503),
         openapi_extra=body,
     )
     for alias in (f"/v1/{name}/", short, f"{short}/"):
-        router.add_api_route(alias, endpoint, methods=["POST"], include_in_schema=False)
+        router.add_api_route(alias, documented, methods=["POST"], include_in_schema=False)
+    CALLS.update({path: Call(path, act) for path in (f"/v1/{name}", f"/v1/{name}/", short, f"{short}/")})
 
 
 _add_single("track", "Say what a customer did")

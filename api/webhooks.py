@@ -12,8 +12,8 @@ from adapters.postgres.provider_secrets import ProviderSecrets
 from adapters.providers import mailgun, postmark, sendgrid, ses
 from adapters.providers.request import WebhookRequest
 from api.body import raw_bytes
+from api.door import accepted
 from api.services import Services, Wired
-from api.tracking import accepted
 from domain.bounces import Feedback
 from domain.errors import NotAuthorised
 

@@ -19,6 +19,9 @@ _PARTS = ("ipaddr", "ipv4", "ipv6", "forwarded", "remoteaddr", "remotehost")
 A name such as `zip` is taken for one as well, which does no harm: only what can be read as an address is changed.
 """
 _ONE_OF_MANY = re.compile(r"[^\s,;\"=]+")
+_BYTE = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
+_PLAIN = re.compile(rf"({_BYTE}\.{_BYTE}\.{_BYTE}\.){_BYTE}", re.ASCII)
+"""IPv4 as nearly everybody writes it."""
 _WITH_PORT = re.compile(r"\[(?P<six>[^\]]+)\](?P<six_port>:\d+)?|(?P<four>\d+\.\d+\.\d+\.\d+)(?P<four_port>:\d+)")
 
 
@@ -27,6 +30,8 @@ def anonymised(address: str) -> str:
 
     An IPv4 address that an IPv6 one carries in the bits that stay (mapped, 6to4) is shortened as well.
     """
+    if (plain := _PLAIN.fullmatch(address)) is not None:
+        return f"{plain[1]}0"
     try:
         parsed = ipaddress.ip_address(address.strip())
     except ValueError:
@@ -40,13 +45,32 @@ def without_addresses(payload: Any, name: str = "") -> Any:
     Other numbers with dots (versions, sizes) are left alone, so it is the name that tells: `context.ip`,
     `ip_address`, `browserIp`, `X-Forwarded-For`. A text may hold several, and ports.
     """
+    # What need not be changed is not copied: most of what comes in.
     if isinstance(payload, dict):
-        return {key: without_addresses(value, key) for key, value in payload.items()}
+        changed = {}
+        for key, value in payload.items():
+            if isinstance(value, str):
+                if _says_address(key):
+                    changed[key] = without_addresses(value, key)
+            elif isinstance(value, (dict, list)) and (short := without_addresses(value, key)) is not value:
+                changed[key] = short
+        return payload | changed if changed else payload
     if isinstance(payload, list):
-        return [without_addresses(value, name) for value in payload]
+        parts = [without_addresses(value, name) for value in payload]
+        same = all(part is value for part, value in zip(parts, payload, strict=True))
+        return payload if same else parts
     if isinstance(payload, str) and name and _says_address(name):
         return _ONE_OF_MANY.sub(lambda found: _one(found[0]), payload)
     return payload
+
+
+def written(address: str) -> str:
+    """Write an address as everybody does.
+
+    Raises:
+        ValueError: It is none.
+    """
+    return address if _PLAIN.fullmatch(address) else str(ipaddress.ip_address(address))
 
 
 def _one(text: str) -> str:

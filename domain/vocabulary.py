@@ -5,6 +5,8 @@ two against each other. Case, spaces, underscores, hyphens and camel case make n
 also stands for `product_viewed`, `productViewed` and `PRODUCT-VIEWED`: only names with other words are listed.
 """
 
+from functools import lru_cache
+
 ALIASES: dict[str, tuple[str, ...]] = {
     # The person
     "Signed Up": (
@@ -115,9 +117,20 @@ CATALOGUE = frozenset({"Product Updated", "Product Restocked", "Product Out of S
 """Events that a shop's back office sends about its products; they belong to no customer."""
 
 
+_LONGEST_HABIT = 64
+
+
 def folded(name: str) -> str:
     """Reduce a name to what tells it apart: its letters and digits in lower case."""
+    return _remembered(name) if len(name) <= _LONGEST_HABIT else _reduced(name)
+
+
+def _reduced(name: str) -> str:
     return "".join(letter for letter in name.casefold() if letter.isalnum())
+
+
+# A shop's names repeat, those of its events and those of their fields; long ones are nobody's habit.
+_remembered = lru_cache(maxsize=8_192)(_reduced)
 
 
 _CANONICAL = {folded(name): canonical for canonical, others in ALIASES.items() for name in (canonical, *others)}

@@ -1,6 +1,5 @@
 """The keys of stores. Only a hash of a key is kept: 256 random bits need no slow hash."""
 
-import asyncio
 import hashlib
 import hmac
 import secrets
@@ -17,6 +16,7 @@ from uuid_utils.compat import uuid7
 from adapters.postgres import audit
 from adapters.postgres.tables import keys, stores
 from adapters.postgres.tenancy import across_stores, as_store
+from adapters.postgres.together import Together
 from domain.access import Grant, Kind, Scope
 from domain.errors import InvalidInput, NotAuthorised, NotFound, OperationRefused, Unavailable
 from domain.limits import DEFAULT, Limit
@@ -91,7 +91,7 @@ class KeyStore:
         self._clock = clock
         self._remember = remember
         self._known: dict[str, tuple[Access, float]] = {}
-        self._reading: dict[str, asyncio.Task[Access | None]] = {}
+        self._reading = Together(self._read)
 
     async def verify(self, secret: str) -> Access:
         """Tell what a key opens.
@@ -103,7 +103,7 @@ class KeyStore:
         digest = _hash(secret)
         access, until = self._known.get(digest, (None, 0.0))
         if access is None or until <= time.monotonic():
-            access = await self._read_once(digest)
+            access = await self._reading(digest)
         if access is None or (access.expires_at is not None and access.expires_at <= self._clock()):
             self._known.pop(digest, None)
             raise NotAuthorised
@@ -193,14 +193,6 @@ class KeyStore:
         return [
             Key.model_validate({**row._asdict(), "state": _state(row, now), "limit": row.rate_limit}) for row in rows
         ]
-
-    async def _read_once(self, digest: str) -> Access | None:
-        """Read a key once for all the requests that wait for it: a thousand connections may show the same one."""
-        reading = self._reading.get(digest)
-        if reading is None:
-            reading = self._reading[digest] = asyncio.create_task(self._read(digest), name="journeys-key")
-            reading.add_done_callback(lambda _: self._reading.pop(digest))
-        return await asyncio.shield(reading)
 
     async def _read(self, digest: str) -> Access | None:
         query = (

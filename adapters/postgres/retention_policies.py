@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from adapters.postgres import audit, plans, sending_rules
 from adapters.postgres.tables import retention_policies, runs
 from adapters.postgres.tenancy import as_store
+from adapters.postgres.together import Together
 from domain.errors import Unavailable
 from domain.operations import Operator
 from domain.plans import PLANS, Plan, validated
@@ -68,6 +69,7 @@ class KeptAddresses:
         self._engine = engine
         self._remember = remember
         self._known: dict[str, tuple[bool, float]] = {}
+        self._reading = Together(self._read)
 
     async def whole(self, store_id: str) -> bool:
         """Tell whether a store wants it.
@@ -76,8 +78,9 @@ class KeptAddresses:
             Unavailable: The database cannot be read now.
         """
         known, until = self._known.get(store_id, (False, 0.0))
-        if until > time.monotonic():
-            return known
+        return known if until > time.monotonic() else await self._reading(store_id)
+
+    async def _read(self, store_id: str) -> bool:
         try:
             async with as_store(self._engine, store_id) as connection:
                 known = (await of_store(connection, store_id)).consent_ip == "full"

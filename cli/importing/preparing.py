@@ -15,11 +15,12 @@ from api.envelope import Arrival, moment, understood
 from cli.importing.reading import Row
 from domain.consent import IDENTIFY
 from domain.decoding import facts
-from domain.decoding.fields import Fields, spelling
+from domain.decoding.fields import Fields
 from domain.errors import InvalidEvent
 from domain.events import Event
 from domain.facts import ConsentChanged, ProfileChanged, Topic
 from domain.ip_addresses import anonymised, without_addresses
+from domain.vocabulary import folded
 
 _WHO = {"userId": ("userid", "customerid", "id"), "anonymousId": ("anonymousid",)}
 _MOMENT = ("timestamp", "updatedat")
@@ -30,12 +31,12 @@ _FORMS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "locale": (("locale", "language"), "must be a language, such as de or en-GB"),
     "timezone": (("timezone", "time_zone"), "must be an IANA name, such as Europe/Berlin"),
 }
-_FLAGS = frozenset(spelling(name) for name in (
+_FLAGS = frozenset(folded(name) for name in (
     "marketing_consent", "marketing_opt_in", "newsletter_opt_in", "accepts_marketing", "buyer_accepts_marketing",
     "email_opt_in", "email_consent", "subscribed", "opt_in", "unsubscribed", "sms_opt_in", "sms_consent",
     "accepts_sms_marketing", "buyer_accepts_sms_marketing", "push_opt_in", "push_consent", *Topic,
 ))  # fmt: skip
-_NO_TRAITS = frozenset(spelling(name) for name in (*chain(*_WHO.values()), *_MOMENT, *_EVIDENCE, "traits"))
+_NO_TRAITS = frozenset(folded(name) for name in (*chain(*_WHO.values()), *_MOMENT, *_EVIDENCE, "traits"))
 
 
 class BadRow(NamedTuple):
@@ -158,9 +159,9 @@ def _record(row: Row, header: Sequence[str] | None) -> dict[str, Any]:
 
 def _call(record: Mapping[str, Any]) -> dict[str, Any]:
     """Write the `identify` call that a row stands for; the traits may stand flat beside the ids."""
-    by_spelling = {spelling(name): value for name, value in record.items()}
+    by_spelling = {folded(name): value for name, value in record.items()}
     nested = record.get("traits")
-    flat = {name: value for name, value in record.items() if spelling(name) not in _NO_TRAITS}
+    flat = {name: value for name, value in record.items() if folded(name) not in _NO_TRAITS}
     traits = {**flat, **nested} if isinstance(nested, dict) else flat
     call: dict[str, Any] = {"type": "identify", "traits": traits}
     for name, columns in _WHO.items():

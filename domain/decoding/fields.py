@@ -26,21 +26,13 @@ _FLAGS = {
     **dict.fromkeys(("false", "no", "off", "0", "outofstock", "unavailable", "soldout"), False),
 }
 
-# Names repeat, those that we ask for and those that a shop uses; long ones are nobody's habit.
-_LONGEST_HABIT = 64
-_remembered = lru_cache(maxsize=8_192)(folded)
 _plain_text = re.compile(r"[!-~]+(?: [!-~]+)*").fullmatch
-
-
-def spelling(name: str) -> str:
-    """Return the one spelling of a field's name (`vocabulary.folded`)."""
-    return _remembered(name) if len(name) <= _LONGEST_HABIT else folded(name)
 
 
 @lru_cache(maxsize=1_024)
 def _spellings(names: tuple[str, ...]) -> tuple[str, ...]:
     """Return the spellings of names that we ask for; there are as many such tuples as questions in the decoders."""
-    return tuple(spelling(name) for name in names)
+    return tuple(folded(name) for name in names)
 
 
 class Fields:
@@ -56,7 +48,7 @@ class Fields:
         if isinstance(source, dict):
             for name, value in source.items():
                 if isinstance(name, str) and value is not None:
-                    known_as = spelling(name)
+                    known_as = folded(name)
                     self._values.setdefault(known_as, value)
                     self._names.setdefault(known_as, name)
 
@@ -81,11 +73,11 @@ class Fields:
 
     def only(self, *names: str) -> "Fields":
         """Return none but these fields."""
-        wanted = {spelling(name) for name in names}
+        wanted = {folded(name) for name in names}
         return self._with({name: value for name, value in self._values.items() if name in wanted}, self._names)
 
     def named(self, wanted: Collection[str]) -> list[str]:
-        """Return those of these names (`spelling`) that were said, as they were spelt."""
+        """Return those of these names (`vocabulary.folded`) that were said, as they were spelt."""
         return [self._names[name] for name in self._values if name in wanted]
 
     def rest(self, known: Collection[str]) -> dict[str, str | int | float | bool]:
@@ -103,7 +95,7 @@ class Fields:
     def rows(self, *names: str) -> list["Fields"] | None:
         """Read a list of objects, or of bare product ids; None unless there is one."""
         for name in names:
-            rows = self._values.get(spelling(name))
+            rows = self._values.get(folded(name))
             if isinstance(rows, list):
                 return [Fields(row if isinstance(row, dict) else {"id": row}) for row in rows]
         return None
@@ -152,7 +144,7 @@ class Fields:
     def answers(self, *names: str) -> list[bool | None]:
         """Read every answer under these names; None is one that is neither yes nor no."""
         said = (value for value in self._said(names) if value != "")
-        return [v if isinstance(v, bool) else _FLAGS.get(spelling(_written(v) or "")) for v in said]
+        return [v if isinstance(v, bool) else _FLAGS.get(folded(_written(v) or "")) for v in said]
 
     def number(self, *names: str) -> float | None:
         """Read a finite number, held to a size that any column takes."""

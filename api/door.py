@@ -1,0 +1,87 @@
+"""The door: the tracking calls, served as plain ASGI.
+
+Their requests parse, check and commit; what FastAPI and Starlette do around that (routes, dependencies, a response
+object) took longer than all of it (docs/performance.md). So FastAPI documents these calls and answers whatever else
+their paths are asked, and what is outside of it (limits, time, browsers, metrics) holds for them as for all others.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import NamedTuple
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api import errors
+
+_ACCEPTED = b'{"success":true}'
+
+Act = Callable[[Request], Awaitable[Response | None]]
+"""What a call does; None is the usual answer, that everything was stored."""
+
+
+def accepted() -> Response:
+    """Answer that everything was stored."""
+    return Response(_ACCEPTED, media_type="application/json")
+
+
+class Call(NamedTuple):
+    """A call, under one of its paths."""
+
+    path: str
+    act: Act
+
+
+class Door:
+    """Serve the calls; everything else goes on."""
+
+    def __init__(self, app: ASGIApp, calls: Mapping[str, Call]) -> None:
+        self._app = app
+        self._calls = calls
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request, or pass it on."""
+        call = self._calls.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        if call is None:
+            await self._app(scope, receive, send)
+            return
+        scope["route"] = call  # its name in the metrics
+        try:
+            answer = await call.act(_Quick(scope, receive))
+        except Exception as error:
+            answer = errors.answer_of(error)
+            if answer is None:
+                raise
+        if answer is not None:
+            await answer(scope, receive, send)
+            return
+        fields = [(b"content-length", b"%d" % len(_ACCEPTED)), (b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": 200, "headers": fields})
+        await send({"type": "http.response.body", "body": _ACCEPTED})
+
+
+class _Fields(Headers):
+    """Header fields that are found by their names, not by going through all of them; of several the first counts."""
+
+    def __init__(self, scope: Scope) -> None:
+        super().__init__(scope=scope)
+        told = reversed(scope["headers"])
+        self._by_name: dict[str, str] = {name.decode("latin-1"): value.decode("latin-1") for name, value in told}
+
+    def __getitem__(self, key: str) -> str:
+        return self._by_name[key.lower()]
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and key.lower() in self._by_name
+
+    def get(self, key: str, default: str | None = None) -> str | None:  # type: ignore[override]
+        return self._by_name.get(key.lower(), default)
+
+
+class _Quick(Request):
+    """A request with such fields."""
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        super().__init__(scope, receive)
+        self._headers = _Fields(scope)
