@@ -8,6 +8,7 @@ import zlib
 from typing import Any
 
 from fastapi import Request
+from pydantic_core import from_json
 
 from domain.errors import InvalidInput, TooLarge, UnsupportedEncoding
 
@@ -18,8 +19,8 @@ BATCH_LIMIT = 500 << 10
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _MAX_DIGITS = 300
-# Numbers that JSON does not have (NaN) or nobody can hold become infinite here, so that the check of the single event
-# can name the field and the rest of a batch survives.
+# Numbers that nobody can hold become infinite here, so that the check of the single event can name the field and the
+# rest of a batch survives. So do those that JSON does not have (NaN), here and with the quick reader.
 _JSON = json.JSONDecoder(parse_int=lambda text: int(text) if len(text) <= _MAX_DIGITS else math.inf)
 
 
@@ -70,6 +71,14 @@ def _unpacked(packed: bytes, limit: int) -> bytes:
 
 
 def _parsed(body: bytes) -> object:
+    try:
+        return from_json(body)
+    except ValueError:
+        return _read_exactly(body)
+
+
+def _read_exactly(body: bytes) -> object:
+    """Read what the quick reader does not: what is wrong, and what is only unusual (UTF-16, half a surrogate pair)."""
     try:
         return _JSON.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
     except RecursionError as problem:

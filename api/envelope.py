@@ -22,6 +22,8 @@ from domain.vocabulary import canonical, is_catalogue
 TYPES: tuple[str, ...] = get_args(EventType)
 
 _MAX_DEPTH = 32
+_USUAL = 1e15
+_TOO_LARGE = 10**300
 _MAX_ID = 512
 _MAX_MESSAGE_ID = 100
 _OF_SOMEONE_ELSE = ("Product Shared", "Cart Shared")
@@ -128,7 +130,7 @@ def _storable(raw: dict[str, Any]) -> bool:
                     return False
             elif isinstance(part, (dict, list)):
                 todo.append((part, depth + 1))
-            elif isinstance(part, float) and not math.isfinite(part):
+            elif isinstance(part, (int, float)) and not -_USUAL < part < _USUAL and not _storable_number(part):
                 return False
     return True
 
@@ -137,13 +139,17 @@ def _storable_text(text: str) -> bool:
     return "\0" not in text and (text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text))
 
 
+def _storable_number(number: float) -> bool:
+    return math.isfinite(number) if isinstance(number, float) else abs(number) < _TOO_LARGE
+
+
 def _name_what_is_not(raw: dict[str, Any]) -> None:
     todo: list[tuple[str, int, object]] = [("", 0, raw)]
     while todo:
         path, depth, value = todo.pop()
         if isinstance(value, str):
             _check_text(path, value)
-        elif isinstance(value, float) and not math.isfinite(value):
+        elif isinstance(value, (int, float)) and not _storable_number(value):
             raise InvalidEvent(path, "must be a finite number of at most 300 digits")
         elif isinstance(value, (dict, list)):
             if depth > _MAX_DEPTH:

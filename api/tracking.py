@@ -4,12 +4,12 @@ A request does one thing: check the events, commit them, answer.
 """
 
 import asyncio
-import json
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request, Response, Security
+from pydantic_core import to_json
 
 from api import documents, errors
 from api.body import BATCH_LIMIT, EVENT_LIMIT, json_object
@@ -100,7 +100,7 @@ def _with_defaults(raw: object, defaults: Mapping[str, dict[str, Any]]) -> dict[
 
 
 def _check_size(raw: object) -> None:
-    if len(json.dumps(raw, ensure_ascii=False, separators=(",", ":")).encode()) > EVENT_LIMIT:
+    if len(to_json(raw)) > EVENT_LIMIT:
         raise InvalidEvent("event", f"must not be larger than {EVENT_LIMIT >> 10} KB")
 
 

@@ -8,7 +8,6 @@ who gives or withdraws consent, if the store keeps it as evidence; it stands in 
 """
 
 import asyncio
-import json
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from uuid import UUID
 
 import psycopg
 import structlog
+from pydantic_core import to_json
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -90,7 +90,6 @@ _INSERT = """
 """
 # Data exceptions and exceeded limits of one row; everything else may pass when it is tried again.
 _FOR_GOOD = ("22", "54")
-_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 @dataclass(frozen=True)
@@ -256,7 +255,7 @@ def _row(event: Event, ip: str | None) -> dict[str, Any]:
         "anonymous_id": event.who.anonymous_id,
         "email": event.who.email,
         "customer_id": event.who.customer_id,
-        "payload": _JSON.encode(payload),
+        "payload": to_json(payload).decode(),
         "at": event.at,
         "received_at": event.received_at,
         "ip": ip,
