@@ -9,7 +9,7 @@ from functools import partial
 from fastapi import FastAPI
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from temporalio.client import Client
 
 from adapters.postgres import tenancy
@@ -37,6 +37,7 @@ from api import (
     webhooks,
 )
 from api.door import Door
+from api.errors import Unforeseen
 from api.keys import LimitFields
 from api.measured import Measured
 from api.pages import router as pages
@@ -103,32 +104,9 @@ def create_app(
             await engine.dispose()
 
     # A redirect would lose the body or the key of a POST, so both spellings of a path are served instead.
-    app = FastAPI(
-        title="Journeys", version="0.1.0", description=_DESCRIPTION, lifespan=lifespan, redirect_slashes=False
-    )
-    app.add_middleware(Door, calls=tracking.CALLS)  # innermost, in the place of FastAPI's routes
+    app = Api(title="Journeys", version="0.1.0", description=_DESCRIPTION, lifespan=lifespan, redirect_slashes=False)
+    app.temporal_ui_url = settings.temporal_ui_url
     errors.install(app)
-    app.add_middleware(Patience)
-    app.add_middleware(LimitFields)
-    # Added last, so outermost: a browser can read errors only if they carry its headers too.
-    app.add_middleware(
-        BrowserAccess,
-        allow_origins=["*"],
-        allow_methods=["GET", "POST"],
-        allow_headers=["*"],
-        allow_private_network=True,
-        expose_headers=["Retry-After", "RateLimit", "RateLimit-Policy"],
-        max_age=86_400,
-    )
-    if settings.temporal_ui_url:
-        app.add_middleware(
-            codec.UiAccess,
-            allow_origins=[settings.temporal_ui_url],
-            allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type", "X-Namespace"],
-            allow_credentials=True,
-        )
-    app.add_middleware(Measured)  # outermost, so that nothing is left out
     for router in (tracking.router, sources.router, shop.router, admin.router, runs.router, health.router, pages):
         app.include_router(router)
     app.include_router(preferences)
@@ -139,6 +117,39 @@ def create_app(
     app.include_router(privacy.router)
     app.include_router(security.router)
     return app
+
+
+class Api(FastAPI):
+    """FastAPI beside the door, and both inside what holds for every request.
+
+    Attributes:
+        temporal_ui_url: Whose pages may ask to have payloads decoded.
+    """
+
+    temporal_ui_url: str | None = None
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Put the layers around FastAPI's own, from within."""
+        app: ASGIApp = Unforeseen(Door(super().build_middleware_stack(), tracking.CALLS))
+        # A browser can read errors only if they carry its headers too.
+        app = BrowserAccess(
+            LimitFields(Patience(app)),
+            allow_origins=["*"],
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            allow_private_network=True,
+            expose_headers=["Retry-After", "RateLimit", "RateLimit-Policy"],
+            max_age=86_400,
+        )
+        if self.temporal_ui_url:
+            app = codec.UiAccess(
+                app,
+                allow_origins=[self.temporal_ui_url],
+                allow_methods=["GET", "POST"],
+                allow_headers=["Authorization", "Content-Type", "X-Namespace"],
+                allow_credentials=True,
+            )
+        return Measured(app)  # outermost, so that nothing is left out
 
 
 async def _share_limits(services: Services) -> None:

@@ -13,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api import codec, webhooks
 from api.body import BATCH_LIMIT, EVENT_LIMIT
+from api.deadlines import Deadlines
 from api.errors import Problem, rejected
 from domain.errors import TooLarge, Unavailable
 
@@ -37,6 +38,7 @@ class Patience:
 
     def __init__(self, app: ASGIApp, body_time: float = BODY_TIME, answer_time: float = ANSWER_TIME) -> None:
         self._app = app
+        self._deadlines = Deadlines()
         self._body_time = body_time
         self._answer_time = answer_time
 
@@ -53,12 +55,12 @@ class Patience:
             await send(message)
 
         erasure = scope["method"] == "DELETE" and scope["path"].startswith("/api/v1/customers/")
-        patience = asyncio.timeout(ERASURE_TIME if erasure else self._answer_time)
+        patience = self._deadlines.within(ERASURE_TIME if erasure else self._answer_time)
         try:
-            async with patience:
+            with patience:
                 await self._app(scope, self._bounded(scope, receive), watched)
         except TimeoutError:
-            if begun or not patience.expired():
+            if begun or not patience.passed:
                 raise
             _log.warning("a request took too long")
             answer = rejected(503, [Problem(field="request", message="it took too long; send it again later")])
@@ -68,7 +70,7 @@ class Patience:
         limit = next((size for path, size in LIMITS.items() if scope["path"].startswith(path)), EVENT_LIMIT)
         told = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"content-length"), "")
         received, whole = 0, False
-        deadline = asyncio.get_running_loop().time() + self._body_time
+        deadline = self._deadlines.within(self._body_time)
 
         async def bounded() -> Message:
             nonlocal received, whole
@@ -77,7 +79,7 @@ class Patience:
             if whole:  # what is waited for now is that the client leaves
                 return await receive()
             try:
-                async with asyncio.timeout_at(deadline):
+                with deadline:
                     message = await receive()
             except TimeoutError as problem:
                 raise Unavailable("the body did not arrive in time; send it again") from problem
