@@ -104,7 +104,15 @@ def create_app(
             await engine.dispose()
 
     # A redirect would lose the body or the key of a POST, so both spellings of a path are served instead.
-    app = Api(title="Journeys", version="0.1.0", description=_DESCRIPTION, lifespan=lifespan, redirect_slashes=False)
+    app = Api(
+        title="Journeys",
+        version="0.1.0",
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        # Ours names routes and no paths (api/measured.py).
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
     app.temporal_ui_url = settings.temporal_ui_url
     errors.install(app)
     for router in (tracking.router, sources.router, shop.router, admin.router, runs.router, health.router, pages):

@@ -21,7 +21,10 @@ class Deadlines:
         self._looks = False
 
     def within(self, seconds: float) -> "Deadline":
-        """Give the block so long; then it is cancelled and raises TimeoutError, as with `asyncio.timeout`."""
+        """Give a block of this task so long; then it is cancelled and raises TimeoutError, as with `asyncio.timeout`.
+
+        The block may be entered several times; the time runs from now on.
+        """
         self._every = min(self._every, seconds / _SHARE)
         return Deadline(self, seconds)
 

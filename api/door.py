@@ -66,17 +66,17 @@ class _Fields(Headers):
 
     def __init__(self, scope: Scope) -> None:
         super().__init__(scope=scope)
-        told = reversed(scope["headers"])
-        self._by_name: dict[str, str] = {name.decode("latin-1"): value.decode("latin-1") for name, value in told}
+        self._by_name: dict[bytes, bytes] = dict(reversed(scope["headers"]))
 
     def __getitem__(self, key: str) -> str:
-        return self._by_name[key.lower()]
+        return self._by_name[key.lower().encode("latin-1")].decode("latin-1")
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and key.lower() in self._by_name
+        return isinstance(key, str) and key.lower().encode("latin-1") in self._by_name
 
     def get(self, key: str, default: str | None = None) -> str | None:  # type: ignore[override]
-        return self._by_name.get(key.lower(), default)
+        told = self._by_name.get(key.lower().encode("latin-1"))
+        return default if told is None else told.decode("latin-1")
 
 
 class _Quick(Request):
