@@ -7,15 +7,17 @@ import sys
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
 
 app = FastAPI()
 
 
-@app.post("/v1/track")
-async def track(event: dict[str, Any]) -> dict[str, bool]:
+@app.post("/v1/track", response_model=None)
+async def track(request: Request) -> JSONResponse:
     """Parse and answer."""
-    return {"success": bool(event)}
+    body: dict[str, Any] = await request.json()
+    return JSONResponse({"success": isinstance(body, dict)})
 
 
 if __name__ == "__main__":
