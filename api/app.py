@@ -37,7 +37,6 @@ from api import (
     webhooks,
 )
 from api.door import Door
-from api.errors import Unforeseen
 from api.keys import LimitFields
 from api.measured import Measured
 from api.pages import router as pages
@@ -138,10 +137,10 @@ class Api(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         """Put the layers around FastAPI's own, from within."""
-        app: ASGIApp = Unforeseen(Door(super().build_middleware_stack(), tracking.CALLS))
+        app: ASGIApp = Door(LimitFields(super().build_middleware_stack()), tracking.CALLS)
         # A browser can read errors only if they carry its headers too.
         app = BrowserAccess(
-            LimitFields(Patience(app)),
+            Patience(app),
             allow_origins=["*"],
             allow_methods=["GET", "POST"],
             allow_headers=["*"],

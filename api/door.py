@@ -14,8 +14,10 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import errors
+from api.keys import limit_fields
 
 _ACCEPTED = b'{"success":true}'
+_FIELDS = [(b"content-length", b"%d" % len(_ACCEPTED)), (b"content-type", b"application/json")]
 
 Act = Callable[[Request], Awaitable[Response | None]]
 """What a call does; None is the usual answer, that everything was stored."""
@@ -49,15 +51,13 @@ class Door:
         scope["route"] = call  # its name in the metrics
         try:
             answer = await call.act(_Quick(scope, receive))
-        except Exception as error:
-            answer = errors.answer_of(error)
-            if answer is None:
-                raise
+        except Exception as error:  # noqa: BLE001 - a defect is answered as well
+            answer = errors.answer_of(error) or errors.unforeseen(error)
         if answer is not None:
+            answer.raw_headers += limit_fields(scope)
             await answer(scope, receive, send)
             return
-        fields = [(b"content-length", b"%d" % len(_ACCEPTED)), (b"content-type", b"application/json")]
-        await send({"type": "http.response.start", "status": 200, "headers": fields})
+        await send({"type": "http.response.start", "status": 200, "headers": [*_FIELDS, *limit_fields(scope)]})
         await send({"type": "http.response.body", "body": _ACCEPTED})
 
 

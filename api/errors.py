@@ -161,11 +161,15 @@ class Unforeseen:
         except Exception as error:
             if begun or scope["type"] != "http":
                 raise
-            # Where it broke and what broke, but neither message nor path nor values: they may be personal data.
-            trace = "".join(traceback.format_tb(error.__traceback__))
-            _log.error("a request failed", error=type(error).__name__, trace=trace)
-            answer = rejected(500, [Problem(field="request", message="failed on our side; send it again later")])
-            await answer(scope, receive, send)
+            await unforeseen(error)(scope, receive, send)
+
+
+def unforeseen(error: Exception) -> JSONResponse:
+    """Log a defect of ours, and return the answer to it."""
+    # Where it broke and what broke, but neither message nor path nor values: they may be personal data.
+    trace = "".join(traceback.format_tb(error.__traceback__))
+    _log.error("a request failed", error=type(error).__name__, trace=trace)
+    return rejected(500, [Problem(field="request", message="failed on our side; send it again later")])
 
 
 _DESCRIPTIONS = {

@@ -122,6 +122,17 @@ Administrator = Annotated[Access, Security(_requires(Scope.ADMIN))]
 """... with the scope `admin`."""
 
 
+def limit_fields(scope: Connection) -> list[tuple[bytes, bytes]]:
+    """Return what an answer tells of the limit of its key; nothing, if none was looked at."""
+    allowance: Allowance | None = scope.get("state", {}).get("allowance")
+    if allowance is None:
+        return []
+    limit, left = allowance.limit, max(0, int(allowance.left))
+    policy = b'"key";q=%d;w=%d' % (limit.burst, math.ceil(limit.burst / limit.per_second))
+    now = b'"key";r=%d;t=%d' % (left, math.ceil(allowance.full_in))
+    return [(b"ratelimit-policy", policy), (b"ratelimit", now)]
+
+
 class LimitFields:
     """Tell with every answer what its key may still take (draft-ietf-httpapi-ratelimit-headers-10)."""
 
@@ -132,12 +143,8 @@ class LimitFields:
         """Pass a request on."""
 
         async def told(message: Message) -> None:
-            allowance: Allowance | None = scope.get("state", {}).get("allowance")
-            if message["type"] == "http.response.start" and allowance is not None:
-                limit, left = allowance.limit, max(0, int(allowance.left))
-                policy = f'"key";q={limit.burst};w={math.ceil(limit.burst / limit.per_second)}'
-                now = f'"key";r={left};t={math.ceil(allowance.full_in)}'
-                message["headers"] += [(b"ratelimit-policy", policy.encode()), (b"ratelimit", now.encode())]
+            if message["type"] == "http.response.start":
+                message["headers"] += limit_fields(scope)
             await send(message)
 
         await self._app(scope, receive, told)

@@ -100,6 +100,7 @@ class PromptHead(HttpToolsProtocol):
 
     _alarm: asyncio.TimerHandle | None = None
     _head = 0
+    _awaited = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -109,11 +110,15 @@ class PromptHead(HttpToolsProtocol):
         self._arrived()
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        # Nearly every head comes in one piece, so it needs no alarm.
+        if self._awaited and self._alarm is None and not self.transport.is_closing():
+            self._expect_head()
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._head = 0
-        if self._alarm is None:
-            self._expect_head()
+        self._head, self._awaited = 0, True
 
     def on_header(self, name: bytes, value: bytes) -> None:
         super().on_header(name, value)
@@ -129,6 +134,7 @@ class PromptHead(HttpToolsProtocol):
         self._alarm = self.loop.call_later(HEAD_TIME, self.transport.abort)
 
     def _arrived(self) -> None:
+        self._awaited = False
         if self._alarm is not None:
             self._alarm.cancel()
-        self._alarm = None
+            self._alarm = None
