@@ -135,6 +135,14 @@ class Api(FastAPI):
 
     temporal_ui_url: str | None = None
 
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request without FastAPI's own beginning, which is for root paths and its telemetry."""
+        if self.middleware_stack is None or scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+        else:
+            scope["app"] = self
+            await self.middleware_stack(scope, receive, send)
+
     def build_middleware_stack(self) -> ASGIApp:
         """Put the layers around FastAPI's own, from within."""
         app: ASGIApp = Door(LimitFields(super().build_middleware_stack()), tracking.CALLS)

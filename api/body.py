@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi import Request
 from pydantic_core import from_json
+from starlette.requests import ClientDisconnect
 
 from domain.errors import InvalidInput, TooLarge, UnsupportedEncoding
 
@@ -51,12 +52,16 @@ async def raw_bytes(request: Request, limit: int) -> bytes:
     Raises:
         TooLarge: It is larger than `limit`.
     """
-    received = bytearray()
-    async for chunk in request.stream():
-        received += chunk
+    received, more = b"", True
+    while more:  # Starlette's own generator does the same for twice the time
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        received += message.get("body", b"")
+        more = message.get("more_body", False)
         if len(received) > limit:
             raise _too_large(limit)
-    return bytes(received)
+    return received
 
 
 def _unpacked(packed: bytes, limit: int) -> bytes:

@@ -25,7 +25,8 @@ class Deadlines:
 
         The block may be entered several times; the time runs from now on.
         """
-        self._every = min(self._every, seconds / _SHARE)
+        if seconds < self._every * _SHARE:
+            self._every = seconds / _SHARE
         return Deadline(self, seconds)
 
     def open(self, deadline: "Deadline") -> None:

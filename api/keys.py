@@ -75,7 +75,7 @@ async def access(
         LimitReached: The key takes more than it may.
         Unavailable: The keys cannot be read now.
     """
-    refusal: JourneysError = NotAuthorised()
+    refusal: JourneysError | None = None
     for key in dict.fromkeys(shown):
         try:
             found = await services.keys.verify(key)
@@ -86,11 +86,11 @@ async def access(
             try:
                 services.meter.take(found, cost)
             finally:
-                request.state.allowance = services.meter.allowance(found)
+                request.scope.setdefault("state", {})["allowance"] = services.meter.allowance(found)
             structlog.contextvars.bind_contextvars(store_id=found.store_id)
             return found
         refusal = ScopeMissing(_lacking(found, scope))
-    raise refusal
+    raise refusal or NotAuthorised
 
 
 def _lacking(found: Access, scope: Scope) -> str:

@@ -140,7 +140,8 @@ class EventStore:
         """
         if not events:
             return 0
-        rows = [_row(event, await self._address(event)) for event in events]
+        whole = {store_id: await self._kept_addresses.whole(store_id) for store_id in {e.store_id for e in events}}
+        rows = [_row(event, _address(event, whole=whole[event.store_id])) for event in events]
         request = _Request(rows, sum(len(row["payload"]) for row in rows), asyncio.get_running_loop().create_future())
         if self._waiting and self._bytes + request.size > self._capacity:
             raise Overloaded
@@ -149,12 +150,6 @@ class EventStore:
         if self._writer is None:
             self._writer = asyncio.create_task(self._drain(), name="journeys-ingest")
         return await request.stored
-
-    async def _address(self, event: Event) -> str | None:
-        if event.ip is None:
-            return None
-        whole = await self._kept_addresses.whole(event.store_id) and tells_consent(facts(event, "XXX"))
-        return event.ip if whole else anonymised(event.ip)
 
     async def close(self) -> None:
         """Wait until everything accepted is committed."""
@@ -241,6 +236,12 @@ def _settle(requests: list[_Request], problem: Exception) -> None:
     for request in requests:
         if not request.stored.done():
             request.stored.set_exception(problem)
+
+
+def _address(event: Event, *, whole: bool) -> str | None:
+    if event.ip is None or (whole and tells_consent(facts(event, "XXX"))):
+        return event.ip
+    return anonymised(event.ip)
 
 
 def _row(event: Event, ip: str | None) -> dict[str, Any]:
