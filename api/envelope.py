@@ -4,7 +4,6 @@ The payload is kept as received; only what every event has is understood here: t
 """
 
 import math
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -23,8 +22,8 @@ from domain.vocabulary import canonical, is_catalogue
 TYPES: tuple[str, ...] = get_args(EventType)
 
 _MAX_DEPTH = 32
-_TOO_LARGE = 10**300
-_LONG_NUMBER = re.compile(rb"\d{300}")
+_MAX_DIGITS = 300
+_TOO_LARGE = 10**_MAX_DIGITS
 _MAX_ID = 512
 _MAX_MESSAGE_ID = 100
 _OF_SOMEONE_ELSE = ("Product Shared", "Cart Shared")
@@ -128,7 +127,7 @@ def _plain(raw: dict[str, Any]) -> bool:
         or b"NaN" in told
         or b"Infinity" in told
         or told.count(b"{") + told.count(b"[") > _MAX_DEPTH
-        or _LONG_NUMBER.search(told)
+        or len(told) - len(told.translate(None, b"0123456789")) >= _MAX_DIGITS
     )
 
 

@@ -10,6 +10,8 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
+from adapters.garbage import spare_what_stays
+
 app = FastAPI()
 
 
@@ -22,4 +24,5 @@ async def track(request: Request) -> JSONResponse:
 
 if __name__ == "__main__":
     # As api/main.py serves ours.
+    spare_what_stays()
     uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="error", access_log=False, server_header=False)

@@ -2,7 +2,6 @@
 # ruff: noqa: PLC0415  (each process loads only what it runs)
 
 import asyncio
-import gc
 import signal
 import sys
 from collections.abc import Iterator, Mapping
@@ -125,13 +124,13 @@ def router() -> None:
 @contextmanager
 def _process(name: str) -> "Iterator[Settings]":
     """Be one of the processes that run for long: they log, and are traced if the environment wants it."""
-    from adapters import logs, tracing
+    from adapters import garbage, logs, tracing
     from adapters.settings import Settings
 
     signal.signal(signal.SIGTERM, _leave)
     settings = Settings()
     logs.configure(settings.log_level)
-    _spare_the_collector()
+    garbage.spare_what_stays()
     with tracing.traced(name):
         yield settings
 
@@ -144,16 +143,6 @@ def _leave(_number: int, _frame: FrameType | None) -> None:
     the signal anew: traces that wait are still sent then.
     """
     sys.exit(0)
-
-
-def _spare_the_collector() -> None:
-    """Have the garbage collector leave alone what lives as long as the process, and look at the rest less often.
-
-    Going through all modules again and again was half of what a request took of the API (docs/performance.md).
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """The envelope against events nobody thought of."""
 
 import json
+import math
 from datetime import UTC, datetime
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
@@ -57,6 +59,33 @@ def test_every_event_is_understood_or_refused_by_name(raw):
     assert event.at <= NOON
     assert 0 < len(event.message_id) <= 100
     assert {**event.payload} == {key: value for key, value in raw.items() if key != "writeKey"}
+
+
+def keepable(value: object, depth: int = 1) -> bool:
+    """Tell by a look at every part whether Postgres can keep a value, and JSON can say it."""
+    if isinstance(value, str):
+        return "\0" not in value and not any("\ud800" <= letter <= "\udfff" for letter in value)
+    if isinstance(value, dict):
+        return depth <= 32 and all(keepable(name) and keepable(part, depth + 1) for name, part in value.items())
+    if isinstance(value, list):
+        return depth <= 32 and all(keepable(part, depth + 1) for part in value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or abs(value) < 10**300
+
+
+@given(anything | st.integers(min_value=10**299, max_value=10**301), st.integers(min_value=0, max_value=34))
+def test_an_event_is_refused_exactly_if_a_part_of_it_cannot_be_kept(part, depth):
+    """The check looks at an event's JSON first, and must not miss anything there."""
+    properties = {"part": part}
+    for _ in range(depth):
+        properties = {"inner": properties}
+    raw = {"type": "track", "event": "Seen", "userId": "u1", "properties": properties}
+    if keepable(properties):
+        assert understood(raw, ARRIVAL).payload == raw
+    else:
+        with pytest.raises(InvalidEvent):
+            understood(raw, ARRIVAL)
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
