@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, cast
@@ -125,6 +126,7 @@ class EventStore:
         self._waiting: deque[_Request] = deque()
         self._bytes = 0
         self._writer: asyncio.Task[None] | None = None
+        self._connection: AsyncConnection | None = None
         self.commits = 0
 
     async def accept(self, events: Sequence[Event]) -> int:
@@ -140,8 +142,9 @@ class EventStore:
         """
         if not events:
             return 0
-        whole = {store_id: await self._kept_addresses.whole(store_id) for store_id in {e.store_id for e in events}}
-        rows = [_row(event, _address(event, whole=whole[event.store_id])) for event in events]
+        told = {event.store_id for event in events if event.ip is not None}
+        whole = {store_id for store_id in told if await self._kept_addresses.whole(store_id)}
+        rows = [_row(event, _address(event, whole=event.store_id in whole)) for event in events]
         request = _Request(rows, sum(len(row["payload"]) for row in rows), asyncio.get_running_loop().create_future())
         if self._waiting and self._bytes + request.size > self._capacity:
             raise Overloaded
@@ -159,13 +162,21 @@ class EventStore:
     async def _drain(self) -> None:
         try:
             while self._waiting:
-                requests = self._next_share()
-                try:
-                    await self._commit(requests)
-                except Exception as problem:  # noqa: BLE001 - a defect must fail these requests, not hang them and all later ones
-                    _settle(requests, problem)
+                while self._waiting:
+                    requests = self._next_share()
+                    try:
+                        await self._commit(requests)
+                    except Exception as problem:  # noqa: BLE001 - a defect must fail these requests, not hang them and all later ones
+                        _settle(requests, problem)
+                await self._let_go()
         finally:
             self._writer = None
+
+    async def _let_go(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(SQLAlchemyError, psycopg.Error, OSError):  # a broken one is the pool's to replace
+                await connection.close()
 
     def _next_share(self) -> list[_Request]:
         requests = [self._waiting.popleft()]
@@ -195,8 +206,10 @@ class EventStore:
     async def _insert(self, rows: list[dict[str, Any]]) -> set[UUID]:
         begun = time.perf_counter()
         try:
-            async with asyncio.timeout(self._patience), self._engine.connect() as connection:
-                new = await _write(connection, rows)
+            async with asyncio.timeout(self._patience):
+                # Kept while there is work: the pool tries a connection before each use, one more round trip.
+                self._connection = self._connection or await self._engine.connect()
+                new = await _write(self._connection, rows)
         except (SQLAlchemyError, psycopg.Error, OSError, TimeoutError) as problem:
             state = problem.sqlstate if isinstance(problem, psycopg.Error) else None
             _log.warning("events not stored", error=type(problem).__name__, sqlstate=state, events=len(rows))

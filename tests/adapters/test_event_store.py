@@ -148,6 +148,28 @@ async def test_the_store_goes_on_after_its_connections_were_cut(engine, settings
     assert await stored(engine) == ["after", "before"]
 
 
+async def test_a_connection_that_is_cut_in_the_midst_of_work_costs_one_commit(engine, settings):
+    """What waited behind it is stored by another connection, and not refused in its turn."""
+    events = EventStore(engine, share=1)
+    async with await psycopg.AsyncConnection.connect(settings.psycopg_url) as blocker:
+        await blocker.execute("lock table events in access exclusive mode")
+        first, second = (asyncio.create_task(events.accept([event(name)])) for name in ("first", "second"))
+        async with (
+            await psycopg.AsyncConnection.connect(settings.psycopg_url, autocommit=True) as killer,
+            asyncio.timeout(20),
+        ):
+            kill = """
+                select pg_terminate_backend(pid) from pg_stat_activity
+                where datname = current_database() and wait_event_type = 'Lock'
+            """
+            while not (await killer.execute(kill)).rowcount:
+                await asyncio.sleep(0.01)
+        with pytest.raises(Unavailable):
+            await first
+    assert await second == 1
+    assert await stored(engine) == ["second"]
+
+
 async def test_a_client_that_hangs_up_disturbs_nobody(engine):
     """Its event may be stored; the others surely are."""
     events = EventStore(engine)
