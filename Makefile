@@ -15,7 +15,7 @@ export CHROMIUM
 FOLLOW_UPS := $(basename $(notdir $(wildcard docs/follow-ups/*.json)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test check format bench
+.PHONY: help setup demo dev test check format bench fuzz
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1: /p' $(MAKEFILE_LIST)
@@ -41,6 +41,10 @@ check: setup ## Lint, format, types, import rules and journeys
 
 bench: setup ## Measure everything (docs/performance.md); PART=router SIZE=small for one part, quickly
 	@exec $(BIN)/python -m bench $(PART) --size $(or $(SIZE),full)
+
+fuzz: setup ## Look for input that breaks a parser (docs/bad-input.md); TARGET=bounces SECONDS=60, TARGET=api for the whole API
+	@$(UV) sync --quiet --frozen --inexact --group fuzz
+	@exec $(BIN)/python -m tests.fuzz $(or $(TARGET),all) --seconds $(or $(SECONDS),60)
 
 format: setup ## Format the code and fix what can be fixed
 	$(BIN)/ruff check --fix .

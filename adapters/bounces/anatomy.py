@@ -8,10 +8,13 @@ what it finds and never fails: any bytes give an anatomy.
 
 import html
 import re
+from contextlib import suppress
 from email import message_from_bytes, message_from_string
 from email.errors import MessageError
 from email.header import decode_header, make_header
 from email.message import Message
+from email.policy import Compat32
+from itertools import islice
 from typing import Any
 
 from pydantic import Field
@@ -30,16 +33,40 @@ _OF_MAIL = {
     "reply-to", "content-type", "delivered-to", "user-agent", "x-mailer", "sender",
 }  # fmt: skip
 _TAG = re.compile(r"</?[a-z][a-z0-9]*(?:\s[^<>]*)?/?>|<![^<>]*>", re.IGNORECASE)
-_STYLE = re.compile(r"<(style|script|head)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
+_UNSEEN = [
+    (re.compile(rf"<{name}\b", re.IGNORECASE), re.compile(rf"</{name}\s*>", re.IGNORECASE))
+    for name in ("head", "style", "script")
+]
 _COPY_BELOW = re.compile(
     r"^[\W_]*(?:below this line|(?:this|included|enclosed|below) is a copy|original message\b|unsent message|"
     r"returned message|message headers? follow|the (?:message )?header|message details|headers of the)",
     re.IGNORECASE,
 )
-_MAX = 1 << 20
-_MAX_RECIPIENTS = 100
-_MAX_TEXT = 32 << 10
+_MAX = 256 << 10
+"""Bytes of a mail; what is told stands before what is given back."""
+_MAX_PARTS = 30
+_MAX_WRAPPINGS = 3
+_MAX_FIELDS = 500
+MAX_RECIPIENTS = 100
+"""Of one mail; servers write one for each, or for a handful."""
+MAX_TEXT = 32 << 10
 """Characters of what is said to people; reasons stand at the beginning, and the rest may be made to cost us time."""
+_MAX_FIELD = 8 << 10
+"""Characters of a header field; encoded words take time that grows with the square of their number."""
+_COSTLY = {"punycode", "idna"}
+"""What Python decodes as well, in time that grows with the square of its length; it is no charset of mail."""
+_COSTLY_WORD = re.compile(r"=\?(?:punycode|idna)", re.IGNORECASE)
+
+
+class _BoundedFields(Compat32):
+    """Cuts what the parser itself would look at again and again."""
+
+    def header_source_parse(self, sourcelines: list[str]) -> tuple[str, str]:
+        name, value = super().header_source_parse(sourcelines)
+        return name, value[:_MAX_FIELD]
+
+
+_POLICY = _BoundedFields()
 
 
 class Anatomy(Value):
@@ -64,13 +91,20 @@ class Anatomy(Value):
 
 def dissect(raw: bytes) -> Anatomy:
     """Take a mail apart."""
-    mail = message_from_bytes(_without_envelope_line(raw[:_MAX]))
+    try:
+        return _dissected(raw)
+    except RecursionError:  # nobody's report is nested so deeply
+        return Anatomy(headers={}, notice="")
+
+
+def _dissected(raw: bytes, wrappings: int = 0) -> Anatomy:
+    mail = message_from_bytes(_without_envelope_line(raw[:_MAX]), policy=_POLICY)
     notices: list[str] = []
     report: Fields = {}
     recipients: list[Fields] = []
     feedback: Fields | None = None
     original: Fields = {}
-    for part in _parts(mail):
+    for part in _parts(mail)[:_MAX_PARTS]:
         kind = part.get_content_type()
         if kind in _REPORTS:
             blocks = _blocks(part)
@@ -81,19 +115,20 @@ def dissect(raw: bytes) -> Anatomy:
             recipients += [block for block in blocks if not block.keys().isdisjoint(_PER_RECIPIENT)]
         elif kind in _RETURNED:
             inner = _inside(part)
-            if inner is not None and inner.get_content_type() == "multipart/report" and not recipients:
-                return dissect(inner.as_bytes())  # a gateway has wrapped the report in one of its own
+            wrapped = inner is not None and inner.get_content_type() == "multipart/report" and not recipients
+            if inner is not None and wrapped and wrappings < _MAX_WRAPPINGS:
+                return _dissected(inner.as_bytes(), wrappings + 1)  # a gateway has wrapped the report in one of its own
             original = original or _returned(part)
         elif kind.startswith(("text/", "multipart/")) and not original:
             notices.append(_text(part))
     if mail.is_multipart() and mail.preamble and not any(notice.strip() for notice in notices):
         notices.append(mail.preamble)
-    notice, copy = _split("\n".join(notices)[:_MAX_TEXT])
+    notice, copy = _split(_storable("\n".join(notices)[:MAX_TEXT]))
     return Anatomy(
         headers=_fields(mail),
         notice=notice,
         report=report,
-        recipients=tuple(recipients[:_MAX_RECIPIENTS]) or tuple(_written_out(notice)),
+        recipients=tuple(recipients[:MAX_RECIPIENTS]) or tuple(_written_out(notice)[:MAX_RECIPIENTS]),
         feedback=feedback,
         original=original or copy,
     )
@@ -130,7 +165,7 @@ def _by_recipient(block: Message) -> list[Fields]:
     for name, value in block.items():
         if name.lower() == "final-recipient" in found[-1]:
             found.append({})
-        found[-1].setdefault(name.lower(), _unfolded(value))
+        found[-1].setdefault(_storable(name.lower()), _unfolded(value))
     return found
 
 
@@ -159,33 +194,51 @@ def _text(part: Message) -> str:
     payload: Any = part.get_payload(decode=True)
     if payload is None:
         payload = str(part.get_payload()).encode("utf-8", "surrogateescape")
-    payload, charset = payload[: 4 * _MAX_TEXT], part.get_content_charset() or "utf-8"
+    payload, charset = payload[: 4 * MAX_TEXT], part.get_content_charset() or "utf-8"
     try:
-        text = payload.decode(charset)
-    except (LookupError, UnicodeDecodeError):
+        text = payload.decode("utf-8" if charset in _COSTLY else charset)
+    except (LookupError, ValueError):  # of a charset that is none, or whose name is none
         text = payload.decode("utf-8", "replace")
     if "\x1b$" in text:
         text = payload.decode("iso-2022-jp", "replace")
     if part.get_content_type() == "text/html":
-        text = html.unescape(_TAG.sub("\n", _STYLE.sub("", text[:_MAX_TEXT])))
+        text = html.unescape(_TAG.sub("\n", _seen(text[:MAX_TEXT])))
     return str(text).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _seen(page: str) -> str:
+    """Leave out what a browser does not show."""
+    for begin, end in _UNSEEN:
+        shown, at = [], 0
+        while (opening := begin.search(page, at)) and (closing := end.search(page, opening.end())):
+            shown.append(page[at : opening.start()])
+            at = closing.end()
+        page = "".join(shown) + page[at:]
+    return page
 
 
 def _fields(message: Message) -> Fields:
     fields: Fields = {}
-    for name, value in message.items():
-        fields.setdefault(name.lower(), _unfolded(value))
+    for name, value in islice(message.raw_items(), _MAX_FIELDS):
+        known_as = _storable(name.lower())
+        if known_as not in fields:
+            fields[known_as] = _unfolded(message.policy.header_fetch_parse(name, value))
     return fields
 
 
 def _unfolded(value: Any) -> str:
-    try:
-        text = str(make_header(decode_header(str(value))))
-    except (LookupError, ValueError, MessageError):
-        text = str(value)
+    text = str(value)[:_MAX_FIELD]
+    if "=?" in text and not _COSTLY_WORD.search(text):
+        with suppress(LookupError, ValueError, MessageError):
+            text = str(make_header(decode_header(text)))
     if "\x1b$" in text:
         text = text.encode("utf-8", "surrogateescape").decode("iso-2022-jp", "replace")
-    return " ".join(text.split())
+    return " ".join(_storable(text).split())
+
+
+def _storable(text: str) -> str:
+    """Replace what is no text (NUL, half of a surrogate pair): neither JSON nor a database holds it."""
+    return text.replace("\0", "?").encode("utf-8", "replace").decode()
 
 
 def _split(text: str) -> tuple[str, Fields]:

@@ -13,6 +13,7 @@ _SYSTEM = re.compile(
     r"mailer-?daemon|postmaster|mail (?:delivery|administrator|system)|daemon@|no-?reply@|sysadmin@", re.IGNORECASE
 )
 _SUBJECT = re.compile(r"undeliver|returned mail|delivery|failure|bounce|rejected|not (?:be )?delivered", re.IGNORECASE)
+_LONGEST_ADDRESS = 320
 _COMPLAINTS = {"abuse", "fraud", "virus", "other", "opt-out", "opt-out-list"}
 
 
@@ -28,7 +29,7 @@ def read(raw: bytes) -> list[Feedback]:
         Feedback(
             kind=kind(remark),
             key=_key(raw, mail, remark.recipient),
-            recipient=remark.recipient.lower() or None,
+            recipient=_recipient(remark.recipient),
             message_id=ours,
             detail=_detail(remark),
         )
@@ -41,10 +42,15 @@ def _complaint(raw: bytes, mail: Anatomy, ours: UUID | None) -> list[Feedback]:
     if told.get("feedback-type", "abuse").lower() not in _COMPLAINTS:
         return []
     recipient = address(told.get("original-rcpt-to", "")) or address(mail.original.get("to", ""))
-    known = {"recipient": recipient.lower() or None, "message_id": ours}
+    known = {"recipient": _recipient(recipient), "message_id": ours}
     return [
         Feedback(kind=Kind.COMPLAINED, key=_key(raw, mail, recipient), detail=told.get("feedback-type", ""), **known)
     ]
+
+
+def _recipient(told: str) -> str | None:
+    """Take what can be an address: none is longer (RFC 5321 §4.5.3.1)."""
+    return told.lower() if 0 < len(told.lower()) <= _LONGEST_ADDRESS else None
 
 
 def _is_report(mail: Anatomy) -> bool:

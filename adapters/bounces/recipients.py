@@ -7,8 +7,9 @@ said about an address stands before it.
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 
-from adapters.bounces.anatomy import Anatomy, Fields
+from adapters.bounces.anatomy import MAX_RECIPIENTS, MAX_TEXT, Anatomy, Fields
 from domain.bounces import Remark
 
 _ADDRESS = r"[^\s<>\"'(),;:\[\]@]{1,64}@[^\s<>\"'(),;:\[\]@]{0,253}[^\s<>\"'(),;:\[\].@]"
@@ -43,8 +44,11 @@ _COMMAND = [(command, re.compile(pattern, re.IGNORECASE)) for command, pattern i
 
 
 def remarks(mail: Anatomy) -> list[Remark]:
-    """List what a mail says of each recipient it names; none if it names nobody."""
+    """List what a mail says of each recipient it names (of a hundred at most); none if it names nobody."""
     sections = _sections(mail)
+    # Each word is judged by many rules, so that words that many recipients share are read in part.
+    most = MAX_TEXT // max(1, min(MAX_RECIPIENTS, max(len(sections), len(mail.recipients))))
+    sections = {recipient: said[:most] for recipient, said in islice(sections.items(), MAX_RECIPIENTS)}
     if mail.recipients:
         return [_of_report(mail, fields, sections) for fields in mail.recipients]
     return [_remark(mail, recipient, said, {}) for recipient, said in sections.items()]

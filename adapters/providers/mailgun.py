@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from adapters.providers.request import WebhookRequest
-from adapters.providers.telling import address, fields, key, moment, ours
+from adapters.providers.telling import address, detail, fields, key, moment, ours, seconds
 from domain.bounces import Feedback, Kind, Remark, kind
 from domain.errors import NotAuthorised
 
@@ -32,7 +32,7 @@ def read(request: WebhookRequest, secrets: Sequence[str], now: datetime) -> list
     timestamp, token = str(signature.get("timestamp", "")), str(signature.get("token", ""))
     signed = [hmac.new(secret.encode(), (timestamp + token).encode(), hashlib.sha256).hexdigest() for secret in secrets]
     shown = str(signature.get("signature", "")).encode()
-    at = moment(int(timestamp)) if timestamp.isascii() and timestamp.isdigit() else None
+    at = seconds(timestamp)
     if not any(hmac.compare_digest(own.encode(), shown) for own in signed) or at is None or abs(now - at) > _FRESH:
         raise NotAuthorised
     event = fields(body.get("event-data"))
@@ -48,7 +48,7 @@ def read(request: WebhookRequest, secrets: Sequence[str], now: datetime) -> list
             recipient=address(event.get("recipient")),
             message_id=ours([headers.get("message-id")]),
             at=moment(event.get("timestamp")),
-            detail=" ".join(str(status[name]) for name in ("code", "enhanced-code") if status.get(name)),
+            detail=detail(status.get("code"), status.get("enhanced-code")),
         )
     ]
 
@@ -69,7 +69,7 @@ def _judged(status: dict[str, Any], recipient: object) -> Kind:
     told = Remark(
         recipient=str(recipient),
         action="failed",
-        status=status.get("enhanced-code") or None,
+        status=str(status.get("enhanced-code") or "") or None,
         code=code if isinstance(code, int) and code < 600 else None,  # 605 and 607 are Mailgun's own
         diagnostic=message.strip(),
         command="RCPT",

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from adapters.providers.request import WebhookRequest
-from adapters.providers.telling import address, fields, key, moment, ours
+from adapters.providers.telling import address, detail, fields, key, moment, ours
 from domain.bounces import Feedback, Kind
 from domain.errors import NotAuthorised
 
@@ -59,7 +59,7 @@ def read(request: WebhookRequest, secrets: Sequence[str]) -> list[Feedback]:
             recipient=address(event.get("Email") or event.get("Recipient")),
             message_id=ours([*metadata.values(), event.get("Content")]),
             at=moment(event.get("BouncedAt") or event.get("DeliveredAt")),
-            detail=str(event.get("Type") or "")[:40],
+            detail=detail(event.get("Type")),
         )
     ]
 

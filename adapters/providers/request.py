@@ -24,7 +24,26 @@ class WebhookRequest(Value):
         Raises:
             InvalidInput: It is not JSON.
         """
-        try:
-            return json.loads(self.body)
-        except (ValueError, RecursionError) as problem:
-            raise InvalidInput("body", "is not valid JSON") from problem
+        return parsed(self.body)
+
+
+def parsed(text: bytes | str) -> Any:
+    """Parse JSON. What no database keeps (NUL, half of a surrogate pair) is no reason to lose what else is told.
+
+    Raises:
+        InvalidInput: It is not JSON, or is nested deeper than anything that a provider sends.
+    """
+    try:
+        return _storable(json.loads(text))
+    except (ValueError, RecursionError) as problem:
+        raise InvalidInput("body", "is not valid JSON") from problem
+
+
+def _storable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\0", "?").encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [_storable(part) for part in value]
+    if isinstance(value, dict):
+        return {_storable(name): _storable(part) for name, part in value.items()}
+    return value

@@ -4,6 +4,7 @@ The public key verifies ECDSA P-256 with SHA-256 over the timestamp and the raw 
 """
 
 import binascii
+import re
 from base64 import b64decode
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -15,7 +16,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from adapters.providers.request import WebhookRequest
-from adapters.providers.telling import address, fields, key, moment, ours
+from adapters.providers.telling import address, detail, fields, key, moment, ours, seconds
 from domain.bounces import Feedback, Kind, Remark, kind
 from domain.errors import ConfigurationError, InvalidInput, NotAuthorised
 
@@ -39,7 +40,7 @@ def read(request: WebhookRequest, secrets: Sequence[str], now: datetime) -> list
     except (binascii.Error, ValueError) as problem:
         raise NotAuthorised from problem
     signed = timestamp.encode() + request.body
-    at = moment(int(timestamp)) if timestamp.isascii() and timestamp.isdigit() else None
+    at = seconds(timestamp)
     if at is None or abs(now - at) > _FRESH or not any(_verified(secret, signature, signed) for secret in secrets):
         raise NotAuthorised
     told = request.parsed()
@@ -86,7 +87,7 @@ def _feedback(event: dict[str, Any]) -> Feedback | None:
         recipient=address(event.get("email")),
         message_id=ours([event.get("smtp-id")]),
         at=moment(event.get("timestamp")),
-        detail=str(event.get("status") or "")[:20],
+        detail=detail(event.get("status")),
     )
 
 
@@ -96,7 +97,7 @@ def _judged(event: dict[str, Any]) -> Kind:
         return Kind.REFUSED
     said = Remark(
         recipient=str(event.get("email")), action="failed", status=status if status.count(".") == 2 else None,
-        code=int(status) if status.isascii() and status.isdigit() else None,
+        code=int(status) if re.fullmatch("[0-9]{3}", status) else None,
         diagnostic=str(event.get("reason") or ""), command="RCPT",
     )  # fmt: skip
     return kind(said)

@@ -3,16 +3,15 @@
 The secrets are the ARNs of the topics that may tell: a signature of SNS proves who carried a message, not who sent it.
 """
 
-import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from adapters.providers.request import WebhookRequest
+from adapters.providers.request import WebhookRequest, parsed
 from adapters.providers.sns import SnsVerifier
-from adapters.providers.telling import address, fields, key, moment, ours
+from adapters.providers.telling import address, detail, fields, key, moment, ours, rows
 from domain.bounces import Feedback, Kind, Remark, kind
-from domain.errors import NotAuthorised
+from domain.errors import InvalidInput, NotAuthorised
 
 _ABOUT_US = {"ContentRejected", "AttachmentRejected", "MessageTooLarge"}
 
@@ -34,8 +33,8 @@ async def read(request: WebhookRequest, secrets: Sequence[str], now: datetime, s
     if message["Type"] != "Notification":
         return []
     try:
-        told = fields(json.loads(str(message.get("Message"))))
-    except (ValueError, RecursionError):
+        told = fields(parsed(str(message.get("Message"))))
+    except InvalidInput:
         return []  # SNS also carries words of people, such as the test of a topic
     return list(translated(told))
 
@@ -45,7 +44,7 @@ def translated(told: dict[str, Any]) -> list[Feedback]:
     match told.get("eventType") or told.get("notificationType"):
         case "Delivery":
             about = fields(told.get("delivery"))
-            recipients = [{"emailAddress": one} for one in about.get("recipients") or []]
+            recipients = [{"emailAddress": one} for one in rows(about.get("recipients"))]
             return _each(told, about, recipients, lambda _: Kind.DELIVERED)
         case "Complaint":
             about = fields(told.get("complaint"))
@@ -60,9 +59,9 @@ def translated(told: dict[str, Any]) -> list[Feedback]:
 
 def _each(told: dict[str, Any], about: dict[str, Any], recipients: object, judge: Any) -> list[Feedback]:
     mail = fields(told.get("mail"))
-    headers = [fields(header) for header in mail.get("headers") or []]
+    headers = [fields(header) for header in rows(mail.get("headers"))]
     texts = [fields(mail.get("commonHeaders")).get("messageId"), *(one.get("value") for one in headers)]
-    named = [fields(one) for one in recipients] if isinstance(recipients, list) else []
+    named = [fields(one) for one in rows(recipients)]
     return [
         Feedback(
             kind=judge(one),
@@ -70,7 +69,7 @@ def _each(told: dict[str, Any], about: dict[str, Any], recipients: object, judge
             recipient=address(one.get("emailAddress")),
             message_id=ours(texts),
             at=moment(about.get("timestamp")),
-            detail=str(one.get("status") or about.get("bounceSubType") or "")[:40],
+            detail=detail(one.get("status") or about.get("bounceSubType")),
         )
         for one in named
     ]
@@ -78,12 +77,12 @@ def _each(told: dict[str, Any], about: dict[str, Any], recipients: object, judge
 
 def _bounce(about: dict[str, Any], recipient: dict[str, Any]) -> Kind:
     """Judge a bounce: SES knows what it suppressed itself; the rest is said by the recipient's server."""
-    sort, detail = about.get("bounceType"), about.get("bounceSubType")
+    sort, cause = about.get("bounceType"), str(about.get("bounceSubType"))
     if sort == "Transient":
-        return Kind.REFUSED if detail in _ABOUT_US else Kind.NOT_NOW
-    if sort == "Permanent" and detail in {"NoEmail", "Suppressed", "OnAccountSuppressionList"}:
+        return Kind.REFUSED if cause in _ABOUT_US else Kind.NOT_NOW
+    if sort == "Permanent" and cause in {"NoEmail", "Suppressed", "OnAccountSuppressionList"}:
         return Kind.GONE
     said = str(recipient.get("diagnosticCode") or "").removeprefix("smtp; ")
-    status, to = recipient.get("status") or None, str(recipient.get("emailAddress"))
+    status, to = str(recipient.get("status") or "") or None, str(recipient.get("emailAddress"))
     judged = kind(Remark(recipient=to, action="failed", status=status, diagnostic=said, command="RCPT"))
     return judged if said or sort != "Permanent" else Kind.GONE

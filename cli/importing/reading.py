@@ -5,6 +5,7 @@ import csv
 import gzip
 import hashlib
 import io
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -42,7 +43,7 @@ class CustomerFile:
             self.size = path.stat().st_size
             with self._opened() as (text, _):
                 first = text.readline(_LARGEST_ROW)
-        except (OSError, UnicodeError, EOFError) as problem:
+        except (OSError, UnicodeError, EOFError, zlib.error) as problem:
             raise InvalidInput(str(path), f"cannot be read: {problem}") from problem
         self.header = None if first.lstrip().startswith("{") else self._columns(first)
 
@@ -61,7 +62,7 @@ class CustomerFile:
             with self._opened() as (text, raw):
                 rows = self._json(text) if self.header is None else self._csv(text)
                 yield from ((row, raw.tell()) for row in rows if row.line > after)
-        except (OSError, UnicodeError, EOFError, csv.Error) as problem:
+        except (OSError, UnicodeError, EOFError, zlib.error, csv.Error) as problem:
             raise InvalidInput(str(self.path), f"cannot be read: {problem}") from problem
 
     def _columns(self, first: str) -> list[str]:
