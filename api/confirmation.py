@@ -16,7 +16,7 @@ from adapters.postgres import consents, links
 from adapters.postgres.links import MessageLink
 from api.html import page
 from api.html.languages import noted
-from api.pages import PageRoute, Token, evidence, form_of, language
+from api.pages import TOO_LARGE, PageRoute, Token, evidence, form_of, language
 from api.services import Services, Wired
 from domain import ids
 from domain.errors import NotFound
@@ -58,7 +58,7 @@ async def ask_to_confirm(request: Request, services: Wired, token: Token = "") -
     return page("confirm.html", language=language(request, mail.locale), mail=mail, token=token, asked=asked)
 
 
-@router.post("/confirm", response_class=HTMLResponse, responses=_ANSWERS)
+@router.post("/confirm", response_class=HTMLResponse, responses=_ANSWERS | TOO_LARGE)
 async def confirm(request: Request, services: Wired, token: Token = "") -> Response:
     """Confirm what the page showed; pressing the button twice says the same twice."""
     mail, expires_at = await _mail(services, token)

@@ -13,6 +13,7 @@ GRACE_S = 35
 
 def run(settings: Settings) -> None:
     """Serve the API until the process is told to stop; requests under way are finished first."""
+    PromptHead.open_files()
     with metrics.served(settings.metrics_host, settings.metrics_port):
         uvicorn.run(
             create_app(settings, system_clock),

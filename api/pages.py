@@ -46,6 +46,7 @@ _KINDS = {
 }
 
 _HTML: dict[str, Any] = {"content": {"text/html": {}}}
+TOO_LARGE: dict[int | str, dict[str, Any]] = {413: {"description": "No form of ours is so large.", **_HTML}}
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     400: {"description": "The link is not one of ours, or was made for something else.", **_HTML},
     404: {"description": "What the link belongs to is no longer kept.", **_HTML},
@@ -122,7 +123,7 @@ async def ask_to_unsubscribe(request: Request, services: Wired, token: Token = "
     return page("unsubscribe.html", language=ours, mail=mail, token=token, preferences=more)
 
 
-@router.post("/unsubscribe", response_class=HTMLResponse, responses=PROBLEMS)
+@router.post("/unsubscribe", response_class=HTMLResponse, responses=PROBLEMS | TOO_LARGE)
 async def unsubscribe(request: Request, services: Wired, token: Token = "") -> Response:
     """Unsubscribe at once: from the page's button, or by a mail program's one-click POST (RFC 8058)."""
     mail, _ = await linked(services, token, Purpose.UNSUBSCRIBE)

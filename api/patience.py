@@ -5,7 +5,10 @@ clients give up on what is refused by a 4xx.
 """
 
 import asyncio
+import resource
+import sys
 from collections.abc import Mapping
+from typing import ClassVar
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -15,12 +18,16 @@ from api import codec, webhooks
 from api.body import BATCH_LIMIT, EVENT_LIMIT
 from api.deadlines import Deadlines
 from api.errors import Problem, rejected
-from domain.errors import TooLarge, Unavailable
+from domain.errors import InvalidInput, TooLarge, Unavailable
 
 HEAD_TIME = 10.0
 """Seconds for the request line and the header fields."""
 HEAD_LIMIT = 32 << 10
-"""Bytes of the header fields."""
+"""Bytes of the request line and the header fields."""
+MOST_SILENT = 12_000
+"""Connections that may wait for a head; beyond, who has kept silent for longest makes room."""
+ONCE = frozenset({b"authorization", b"content-encoding", b"content-length", b"content-type", b"host", b"origin"})
+"""Header fields of which a second one could only contradict the first (RFC 9110 §5.3)."""
 BODY_TIME = 20.0
 """Seconds for the whole body, so that nobody holds a connection with a byte now and then."""
 ANSWER_TIME = 60.0
@@ -29,6 +36,8 @@ ERASURE_TIME = 660.0
 """The one exception: an erasure searches every event of a store, all or nothing."""
 LIMITS: Mapping[str, int] = {"/v1/": BATCH_LIMIT, "/webhooks/": webhooks.LIMIT, "/codec": codec.LIMIT}
 """Bytes of a body, by the beginning of the path; elsewhere those of one event."""
+
+_TOO_LARGE = f"the request line and the header fields must not be larger than {HEAD_LIMIT >> 10} KB"
 
 _log = structlog.get_logger(__name__)
 
@@ -98,9 +107,21 @@ class PromptHead(HttpToolsProtocol):
     uvicorn has a limit for what comes after an answer (`timeout_keep_alive`), and none for what comes first.
     """
 
+    most_silent: ClassVar[int] = MOST_SILENT
+    _silent: ClassVar[dict["PromptHead", None]] = {}
+    """Who a head is expected of, longest first."""
     _alarm: asyncio.TimerHandle | None = None
+    _begun: object = None
+    """One head that has begun and not ended."""
     _head = 0
-    _awaited = False
+    _unfinished = 0
+
+    @classmethod
+    def open_files(cls) -> None:
+        """Let this process have as many connections as the system allows, and leave some for what else it opens."""
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        cls.most_silent = MOST_SILENT if hard == resource.RLIM_INFINITY else min(MOST_SILENT, hard * 3 // 4)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -111,30 +132,69 @@ class PromptHead(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        begun = self._begun
         super().data_received(data)
+        if self._begun is None or self.transport.is_closing():
+            return
         # Nearly every head comes in one piece, so it needs no alarm.
-        if self._awaited and self._alarm is None and not self.transport.is_closing():
+        if self._alarm is None:
             self._expect_head()
+        # The parser hands a field over when it is whole, so what it holds back until then is counted here.
+        if begun is self._begun:
+            self._unfinished += len(data)
+            if self._unfinished > HEAD_LIMIT:
+                self._refuse("request", _TOO_LARGE)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._head, self._awaited = 0, True
+        self._begun, self._head, self._unfinished = object(), 0, 0
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        self._grow(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         super().on_header(name, value)
-        self._head += len(name) + len(value)
-        if self._head > HEAD_LIMIT:
-            raise ValueError("the head is too large")  # the parser answers 400 and closes
+        self._grow(len(name) + len(value))
+        own = self.headers[-1][0]
+        if own in ONCE and sum(own == other for other, _ in self.headers) > 1:
+            raise InvalidInput(own.decode(), "must not be given twice")
 
     def on_headers_complete(self) -> None:
         self._arrived()
         super().on_headers_complete()
 
+    def send_400_response(self, msg: str) -> None:
+        """Say which rule was broken, in the form of every other error; the parser knows no more of the connection."""
+        problem = sys.exception()
+        cause = problem.__context__ if problem is not None else None
+        if isinstance(cause, InvalidInput):
+            self._refuse(cause.field, cause.message)
+        else:
+            self._refuse("request", str(problem or msg))
+
+    def _refuse(self, field: str, message: str) -> None:
+        answer = rejected(400, [Problem(field=field, message=message)])
+        self._arrived()
+        lines = [b"HTTP/1.1 400 Bad Request", *(b": ".join(pair) for pair in answer.raw_headers), b"connection: close"]
+        self.transport.write(b"\r\n".join([*lines, b"", bytes(answer.body)]))
+        self.transport.close()
+
+    def _grow(self, size: int) -> None:
+        self._head += size
+        if self._head > HEAD_LIMIT:
+            raise InvalidInput("request", _TOO_LARGE)
+
     def _expect_head(self) -> None:
         self._alarm = self.loop.call_later(HEAD_TIME, self.transport.abort)
+        self._silent[self] = None
+        if len(self._silent) > self.most_silent:
+            longest = next(iter(self._silent))
+            del self._silent[longest]
+            longest.transport.abort()
 
     def _arrived(self) -> None:
-        self._awaited = False
         if self._alarm is not None:
             self._alarm.cancel()
-            self._alarm = None
+        self._alarm = self._begun = None
+        self._silent.pop(self, None)

@@ -18,7 +18,7 @@ from adapters.postgres.links import MessageLink
 from adapters.postgres.preferences import Preferences
 from api.html import HEADERS, page, zones
 from api.html.languages import TRANSLATIONS, choices, locale
-from api.pages import PROBLEMS, PageRoute, Token, decided, form_of, language, linked, preferences_token
+from api.pages import PROBLEMS, TOO_LARGE, PageRoute, Token, decided, form_of, language, linked, preferences_token
 from api.services import Wired
 from domain.decoding.people import PAUSE
 from domain.errors import InvalidInput
@@ -44,7 +44,13 @@ async def show_preferences(request: Request, services: Wired, token: Token = "",
     return page("preferences.html", language=spoken, mail=mail, token=token, done=done, **shown)
 
 
-@router.post("/preferences", status_code=303, response_class=RedirectResponse, response_model=None, responses=PROBLEMS)
+@router.post(
+    "/preferences",
+    status_code=303,
+    response_class=RedirectResponse,
+    response_model=None,
+    responses=PROBLEMS | TOO_LARGE,
+)
 async def save_preferences(request: Request, services: Wired, token: Token = "") -> Response:
     """Do what the pressed button says; consent to a topic that is not ticked is withdrawn."""
     mail, _ = await linked(services, token, Purpose.PREFERENCES)

@@ -19,6 +19,8 @@ from domain.errors import InvalidInput
 router = APIRouter(prefix="/api/v1", tags=["security"])
 
 DEFAULT_OVERLAP = timedelta(days=1)
+_NAME = r"^[^\x00]*$"
+"""What Postgres can look for."""
 _KEY_ID, _NEW_ID = "0197a1f2-0000-7c0f-9a3e-2f1f6f6f7a10", "0197a1f2-0000-7c0f-9a3e-2f1f6f6f7a11"
 _KEY: dict[str, Any] = {
     "key_id": _KEY_ID,
@@ -141,7 +143,7 @@ async def rotate_key(
     return NewKey(key_id=new.key_id, key=new.secret)
 
 
-@router.delete("/keys/{key_id}", summary="Revoke a key", responses=documented(401, 403, 404, 429, 503))
+@router.delete("/keys/{key_id}", summary="Revoke a key", responses=documented(400, 401, 403, 404, 429, 503))
 async def revoke_key(key_id: UUID, services: Wired, store: Administrator) -> Revoked:
     """Make a key worthless at once; to repeat it does no harm. It may be the key that this request shows."""
     await services.keys.revoke(store.store_id, key_id, by=f"key:{store.key_id}")
@@ -186,8 +188,10 @@ async def set_origins(request: Request, services: Wired, store: Administrator) -
 async def read_audit(
     services: Wired,
     store: Administrator,
-    action: Annotated[str | None, Query(description="Only those, such as `key_created`.")] = None,
-    subject: Annotated[str | None, Query(description="Only those about it, such as `journey:welcome`.")] = None,
+    action: Annotated[str | None, Query(description="Only those, such as `key_created`.", pattern=_NAME)] = None,
+    subject: Annotated[
+        str | None, Query(description="Only those about it, such as `journey:welcome`.", pattern=_NAME)
+    ] = None,
     before: Annotated[UUID | None, Query(description="The `next` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=audit.MAX_ENTRIES)] = 100,
 ) -> AuditLog:

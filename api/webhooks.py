@@ -28,7 +28,7 @@ router = APIRouter(tags=["webhooks"])
 @router.post("/webhooks/{provider}/{store_id}", include_in_schema=False)  # not for clients; see docs/bounces.md
 async def provider_webhook(
     provider: Provider,
-    store_id: Annotated[str, Path(max_length=40)],
+    store_id: Annotated[str, Path(max_length=40, pattern=r"^[^\x00]*$")],
     request: Request,
     services: Wired,
 ) -> Response:

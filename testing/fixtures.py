@@ -56,14 +56,14 @@ def template(database_url: str) -> Iterator[str]:
 @pytest.fixture
 def fresh_database(database_url: str, template: str) -> Iterator[str]:
     """The URL of a database of the test's own, for tests that change tables or stop the server's work."""
-    with _copy(database_url, template) as url:
+    with copied(database_url, template) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def shared_database(database_url: str, template: str) -> Iterator[str]:
     """The URL of the database that the tests of this process use one after the other."""
-    with _copy(database_url, template) as url:
+    with copied(database_url, template) as url:
         yield url
 
 
@@ -106,7 +106,8 @@ async def shop(time_skipping: WorkflowEnvironment, engine: AsyncEngine) -> Async
 
 
 @contextmanager
-def _copy(server: str, template: str) -> Iterator[str]:
+def copied(server: str, template: str) -> Iterator[str]:
+    """Copy a database for as long as it is needed; yields its URL."""
     name = f"test_{uuid4().hex}"
     _execute(server, f"create database {name} template {template}")
     yield _url(server, name)
