@@ -42,9 +42,9 @@ check: setup ## Lint, format, types, import rules and journeys
 bench: setup ## Measure everything (docs/performance.md); PART=router SIZE=small for one part, quickly
 	@exec $(BIN)/python -m bench $(PART) --size $(or $(SIZE),full)
 
-fuzz: setup ## Look for input that breaks a parser (docs/bad-input.md); TARGET=bounces SECONDS=60, TARGET=api for the whole API
+fuzz: setup ## Look for input that breaks something (docs/bad-input.md); TARGET=bounces SECONDS=60, or TARGET=api EXAMPLES=300
 	@$(UV) sync --quiet --frozen --inexact --group fuzz
-	@exec $(BIN)/python -m tests.fuzz $(or $(TARGET),all) --seconds $(or $(SECONDS),60)
+	@exec $(BIN)/python -m tests.fuzz $(or $(TARGET),all) --seconds $(or $(SECONDS),60) --examples $(or $(EXAMPLES),300)
 
 format: setup ## Format the code and fix what can be fixed
 	$(BIN)/ruff check --fix .

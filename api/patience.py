@@ -115,6 +115,7 @@ class PromptHead(HttpToolsProtocol):
     """One head that has begun and not ended."""
     _head = 0
     _unfinished = 0
+    _given: set[bytes]
 
     @classmethod
     def open_files(cls) -> None:
@@ -147,7 +148,7 @@ class PromptHead(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._begun, self._head, self._unfinished = object(), 0, 0
+        self._begun, self._head, self._unfinished, self._given = object(), 0, 0, set()
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
@@ -156,9 +157,11 @@ class PromptHead(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         super().on_header(name, value)
         self._grow(len(name) + len(value))
-        own = self.headers[-1][0]
-        if own in ONCE and sum(own == other for other, _ in self.headers) > 1:
-            raise InvalidInput(own.decode(), "must not be given twice")
+        known_as = self.headers[-1][0]
+        if known_as in ONCE:
+            if known_as in self._given:
+                raise InvalidInput(known_as.decode(), "must not be given twice")
+            self._given.add(known_as)
 
     def on_headers_complete(self) -> None:
         self._arrived()

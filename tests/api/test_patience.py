@@ -141,3 +141,24 @@ async def test_a_connection_whose_head_does_not_come_is_closed(server):
     assert (silent, halting) == (b"", b"")
     assert second.count(b"HTTP/1.1 200") == 1
     assert endless.startswith(b"HTTP/1.1 400")
+
+
+async def test_who_keeps_silent_for_longest_makes_room(server, monkeypatch):
+    """So many connections may wait for a head; the next one closes the oldest, and whoever speaks is not among them."""
+    monkeypatch.setattr(patience, "HEAD_TIME", 60)
+    monkeypatch.setattr(PromptHead, "most_silent", 3)
+    silent = []
+    for _ in range(5):
+        silent.append(await asyncio.open_connection("127.0.0.1", server))
+        silent[-1][1].write(b"GET /api/health HTTP/1.1\r\nHost: a\r\n")
+        await silent[-1][1].drain()
+
+    async with asyncio.timeout(20):
+        first = [await reader.read() for reader, _ in silent[:2]]
+        for _, writer in silent[2:]:
+            writer.write(b"\r\n")
+        served = [await reader.readline() for reader, _ in silent[2:]]
+    for _, writer in silent:
+        writer.close()
+
+    assert (first, {line.split(b" ")[1] for line in served}) == ([b"", b""], {b"200"})

@@ -1,6 +1,7 @@
 """`make fuzz TARGET=bounces SECONDS=60`: look for input that breaks a target, guided by coverage (atheris, libFuzzer).
 
 What breaks it is kept in the corpus, where `make test` replays it from then on: mend the code, not the target.
+`TARGET=api` is the whole API instead, by its OpenAPI document (schemathesis).
 """
 
 import argparse
@@ -21,9 +22,13 @@ _MOST_MEMORY_MB = 2_048
 def main() -> int:
     """Fuzz the target that is named, or one after the other; 1 if something was found."""
     asked = argparse.ArgumentParser(prog="make fuzz", description=__doc__)
-    asked.add_argument("target", choices=[*TARGETS, "all"])
+    asked.add_argument("target", choices=[*TARGETS, "all", "api"])
     asked.add_argument("--seconds", type=int, default=60, help="for each target")
+    asked.add_argument("--examples", type=int, default=300, help="for each operation of the API")
     said = asked.parse_args()
+    if said.target == "api":
+        argv = [sys.executable, "-m", "pytest", "tests/api/test_openapi_fuzzed.py", "-x"]
+        return subprocess.run(argv, check=False, env={**os.environ, "FUZZ_EXAMPLES": str(said.examples)}).returncode
     if importlib.util.find_spec("atheris") is None:
         sys.stderr.write("atheris has no wheel for this machine (docs/bad-input.md); `make test` replays the corpus\n")
         return 2
