@@ -8,6 +8,7 @@ import asyncio
 import resource
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import ClassVar
 
 import structlog
@@ -26,6 +27,8 @@ HEAD_LIMIT = 32 << 10
 """Bytes of the request line and the header fields."""
 MOST_SILENT = 12_000
 """Connections that may wait for a head; beyond, who has kept silent for longest makes room."""
+_OPEN_FILES = 65_536
+"""More than a process needs; what is usual, 1,024, is used up by so many silent connections."""
 ONCE = frozenset({b"authorization", b"content-encoding", b"content-length", b"content-type", b"host", b"origin"})
 """Header fields of which a second one could only contradict the first (RFC 9110 §5.3)."""
 BODY_TIME = 20.0
@@ -119,10 +122,14 @@ class PromptHead(HttpToolsProtocol):
 
     @classmethod
     def open_files(cls) -> None:
-        """Let this process have as many connections as the system allows, and leave some for what else it opens."""
-        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        cls.most_silent = MOST_SILENT if hard == resource.RLIM_INFINITY else min(MOST_SILENT, hard * 3 // 4)
+        """Let this process have as many connections as it may, and leave some for those who speak."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+        if soft != resource.RLIM_INFINITY and soft < most:
+            with suppress(OSError, ValueError):  # some systems allow less than they say
+                resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+                soft = most
+        cls.most_silent = MOST_SILENT if soft == resource.RLIM_INFINITY else min(MOST_SILENT, soft * 3 // 4)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)

@@ -5,7 +5,7 @@ from functools import partial
 from adapters.settings import Settings
 from api import app, main, patience
 
-HEAD_TIME, BODY_TIME = 5.0, 1.0
+HEAD_TIME, BODY_TIME = 4.0, 1.0
 
 if __name__ == "__main__":
     patience.HEAD_TIME = HEAD_TIME
