@@ -11,6 +11,7 @@ import selectors
 import socket
 import subprocess
 import sys
+import threading
 import time
 from base64 import b64encode
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -104,17 +105,26 @@ class Api:
         return Growth(self.process)
 
 
-class Growth:
-    """How much larger the process is than it was; while large bodies fly, its peak counts, not its end."""
+class Growth(threading.Thread):
+    """How much larger the process has become at most, looked at all the time until somebody asks."""
 
     def __init__(self, process: psutil.Process) -> None:
+        super().__init__(daemon=True)
         self._process = process
-        self._before = process.memory_info().rss
+        self._before = self._peak = process.memory_info().rss
+        self._asked = threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        while not self._asked.wait(0.005):
+            self._peak = max(self._peak, self._process.memory_info().rss)
 
     @property
     def megabytes(self) -> float:
         """So much more than at the beginning."""
-        return float(self._process.memory_info().rss - self._before) / MB
+        self._asked.set()
+        self.join()
+        return float(max(self._peak, self._process.memory_info().rss) - self._before) / MB
 
 
 def read(connection: socket.socket) -> Answer:
