@@ -187,7 +187,7 @@ async def watchlist_add(request: Request, services: Wired, shown: Shown) -> Trac
     return Tracked(event_id=str(event.id), session_id=session)
 
 
-@router.get("/track/recommendations/{user_id:path}", responses=errors.documented(401, 403, 429, 503))
+@router.get("/track/recommendations/{user_id:path}", responses=errors.documented(401, 403, 404, 429, 503))
 async def recommendations(user_id: str, request: Request, services: Wired, shown: Shown) -> Recommendations:
     """Recommend the six best sellers of the category that dominates the customer's last 50 views."""
     store = await access(request, services, shown, Scope.READ, public=True)

@@ -37,7 +37,7 @@ async def source_config(write_key: Annotated[str, Query(alias="writeKey")] = "")
     "/v1/projects/{key}/settings",
     summary="Settings for Segment's browser SDK",
     operation_id="projectSettings",
-    responses=documented(),
+    responses=documented(404),
 )
 async def project_settings(key: str, request: Request) -> dict[str, Any]:
     """Answer what `AnalyticsBrowser.load({writeKey, cdnURL})` needs: send everything here, in `/v1/t` form."""
