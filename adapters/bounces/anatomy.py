@@ -92,13 +92,12 @@ class Anatomy(Value):
 def dissect(raw: bytes) -> Anatomy:
     """Take a mail apart."""
     try:
-        return _dissected(raw)
+        return _dissected(message_from_bytes(_without_envelope_line(raw[:_MAX]), policy=_POLICY))
     except RecursionError:  # nobody's report is nested so deeply
         return Anatomy(headers={}, notice="")
 
 
-def _dissected(raw: bytes, wrappings: int = 0) -> Anatomy:
-    mail = message_from_bytes(_without_envelope_line(raw[:_MAX]), policy=_POLICY)
+def _dissected(mail: Message, wrappings: int = 0) -> Anatomy:
     notices: list[str] = []
     report: Fields = {}
     recipients: list[Fields] = []
@@ -117,7 +116,7 @@ def _dissected(raw: bytes, wrappings: int = 0) -> Anatomy:
             inner = _inside(part)
             wrapped = inner is not None and inner.get_content_type() == "multipart/report" and not recipients
             if inner is not None and wrapped and wrappings < _MAX_WRAPPINGS:
-                return _dissected(inner.as_bytes(), wrappings + 1)  # a gateway has wrapped the report in one of its own
+                return _dissected(inner, wrappings + 1)  # a gateway has wrapped the report in one of its own
             original = original or _returned(part)
         elif kind.startswith(("text/", "multipart/")) and not original:
             notices.append(_text(part))
