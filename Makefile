@@ -15,7 +15,7 @@ export CHROMIUM
 FOLLOW_UPS := $(basename $(notdir $(wildcard docs/follow-ups/*.json)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test check format bench fuzz
+.PHONY: help setup demo dev test check format bench fuzz chaos
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1: /p' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ bench: setup ## Measure everything (docs/performance.md); PART=router SIZE=small
 fuzz: setup ## Look for input that breaks something (docs/bad-input.md); TARGET=bounces SECONDS=60, or TARGET=api EXAMPLES=300
 	@$(UV) sync --quiet --frozen --inexact --group fuzz
 	@exec $(BIN)/python -m tests.fuzz $(or $(TARGET),all) --seconds $(or $(SECONDS),60) --examples $(or $(EXAMPLES),300)
+
+chaos: setup ## Kill parts of the stack while customers live their lives (docs/chaos.md); ROUNDS=20 SEED=7 JSON=1
+	@exec $(BIN)/python -m chaos --rounds $(or $(ROUNDS),100) $(if $(SEED),--seed $(SEED)) $(if $(JSON),--json)
 
 format: setup ## Format the code and fix what can be fixed
 	$(BIN)/ruff check --fix .
