@@ -15,8 +15,8 @@ from chaos.verdict import Verdict, judged
 
 Say = Callable[[str], None]
 _LONGEST_ROUND_S = 60.0
-_LONGEST_REST_S = 480.0
-"""A worker that dies in the middle of a wave of restocks is noticed after five minutes."""
+_LONGEST_REST_S = 300.0
+"""A worker that dies is noticed within a minute; a message that was refused again and again waits about as long."""
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,8 @@ class StockWaves:
             request = WaveRequest(store_id=store_id, product_id=restock.product_id, ratio=restock.wave_ratio)
             wave = await workflow.execute_activity_method(
                 ReleaseWave.release, request, summary="next wave", retry_policy=_RETRY,
-                start_to_close_timeout=timedelta(minutes=5),
+                # A large wave takes long, and a worker that died in the middle of one is noticed all the same.
+                start_to_close_timeout=timedelta(hours=1), heartbeat_timeout=timedelta(minutes=1),
             )  # fmt: skip
             told += wave.told
             workflow.set_current_details(

@@ -160,7 +160,7 @@ def test_what_follows_a_purchase_is_due_again() -> None:
 
 
 def test_between_sending_an_order_and_its_acknowledgement_a_message_may_be_of_either() -> None:
-    """The thanks at 30.2 are for the first order or the second: only if nothing else is there for the second, for it."""
+    """The thanks at 30.2 are for the second order if it has no others, else for the first."""
     record = welcomed().ordered(20, "one").ordered(30, "two").mailed(("post-purchase", "how-to", 35.0))
     record.mailed(("post-purchase", "thank-you", 30.2))
 

@@ -1,5 +1,8 @@
 """Back in stock, from events to letters, on a server that skips time."""
 
+from datetime import timedelta
+
+from domain import ids
 from testing import TimeSkippingShop
 
 
@@ -57,6 +60,18 @@ async def test_waiting_customers_are_told_in_waves_first_come_first_served(shop:
     await restock(shop, 1)
     await shop.until_said(7)
     assert sorted(told(shop)) == users
+
+
+async def test_a_worker_that_dies_in_the_middle_of_a_wave_is_noticed_within_a_minute(shop: TimeSkippingShop) -> None:
+    """The others of the wave wait for that; and a wave that only takes long is not begun anew."""
+    await waiting(shop, "ada")
+    await restock(shop, 1)
+    await shop.until_said(1)
+
+    waves = shop.env.client.get_workflow_handle(ids.waves_id(shop.store_id, "mug"))
+    scheduled = [event.activity_task_scheduled_event_attributes async for event in waves.fetch_history_events()]
+    (wave,) = [activity for activity in scheduled if activity.activity_type.name == "release-wave"]
+    assert wave.heartbeat_timeout.ToTimedelta() <= timedelta(minutes=1) < wave.start_to_close_timeout.ToTimedelta()
 
 
 async def test_stock_that_is_gone_before_the_alert_keeps_the_customer_waiting(shop: TimeSkippingShop) -> None:
