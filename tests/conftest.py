@@ -21,7 +21,7 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("unhurried")
 
 
-_LONGEST_FIRST = ("functional", "proofs", "cli", "docs", "workflows", "backtest", "worker", "adapters")
+_LONGEST_FIRST = ("functional", "chaos", "proofs", "cli", "docs", "workflows", "backtest", "worker", "adapters")
 """Folders whose files take long: begun last, one of them would keep one process busy and leave the others idle."""
 
 
