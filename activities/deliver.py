@@ -51,7 +51,7 @@ class Deliver:
 
     @activity.defn(name="abandon-delivery")
     async def abandon(self, slot: Slot) -> Delivery:
-        """Settle a slot that could not be handed over in time, so that its run and its row do not stay open."""
+        """Settle a slot that is not asked for again, so that its run and its row do not stay open."""
         with as_application_errors():
             now = self._clock()
             return (await self._ledger.abandon(slot, now)).model_copy(update={"at": now})

@@ -49,7 +49,10 @@ class Ledger(Protocol):
         ...
 
     async def abandon(self, slot: Slot, now: datetime) -> Delivery:
-        """Settle a slot whose attempts are over: failed, or unknown if the provider may have the message."""
+        """Settle a slot whose attempts are over: failed, or unknown if the provider may have the message.
+
+        If its run has ended, a message that was not handed over has not failed: it is not asked for any more.
+        """
         ...
 
     async def record(self, slot: Slot, message_id: UUID, delivery: Delivery, now: datetime) -> None:

@@ -20,6 +20,7 @@ _A_DAY = timedelta(hours=24)
 # An attempt outlasts the mail server's time for its verdict; a worker that died is noticed long before.
 _ONE_ATTEMPT = timedelta(minutes=4)
 _SILENCE = 3 * INTERVAL
+_SETTLES_WHAT_WAS_INTERRUPTED = "settles-what-was-interrupted"
 
 
 async def deliver(slot: Slot, interrupted: Callable[[], bool]) -> Delivery | None:
@@ -46,10 +47,14 @@ async def deliver(slot: Slot, interrupted: Callable[[], bool]) -> Delivery | Non
     try:
         return await handle
     except ActivityError as failure:
-        if isinstance(failure.cause, CancelledError):
+        cancelled = isinstance(failure.cause, CancelledError)
+        if cancelled and not workflow.patched(_SETTLES_WHAT_WAS_INTERRUPTED):
             return None
-        return await workflow.execute_activity_method(
-            Deliver.abandon, slot, summary=f"{slot.step.name}: given up after a day",
+        # Between two attempts the server cancels by itself, and nobody asks again what became of the first.
+        why = "the run is over" if cancelled else "given up after a day"
+        delivery = await workflow.execute_activity_method(
+            Deliver.abandon, slot, summary=f"{slot.step.name}: {why}",
             start_to_close_timeout=timedelta(seconds=30), retry_policy=_RETRY,
             priority=turn(slot.store_id, slot.step.urgency),
         )  # fmt: skip
+        return None if cancelled else delivery

@@ -101,19 +101,22 @@ class PostgresLedger:
 
     async def abandon(self, slot: Slot, now: datetime) -> Delivery:
         delivery = await self._abandon(slot, now)
-        if delivery.rule is not Rule.SETTLED_BEFORE:
+        if delivery.rule not in {Rule.SETTLED_BEFORE, Rule.RUN_ENDED}:
             _count_message(slot, delivery)
         return delivery
 
     async def _abandon(self, slot: Slot, now: datetime) -> Delivery:
         async with as_store(self._engine, slot.store_id) as connection:
-            await _lock_customer(connection, slot)
+            customer = await _lock_customer(connection, slot)
             before = await _before(connection, slot)
             if before is not None and (settled := await _settled(connection, slot, before, now)) is not None:
                 return settled
             message_id = ids.message_id(slot.run_id, slot.step.name)
             if before is not None and before.state == "sending":
                 return await _give_up(connection, slot, message_id, now)
+            decided = decide(slot, await truth(connection, slot, customer, now), now)
+            if decided.result is Result.EXITED:
+                return decided
             await discounts.give_back(connection, slot.store_id, message_id)
             because = "it could not be handed over within a day"
             return await _settle(connection, slot, message_id, Result.FAILED, because, now)

@@ -1,9 +1,15 @@
-"""A provider that stays down: the message is given up after a day, and nothing is left open behind it."""
+"""A provider that stays down, or an attempt that is interrupted: nothing is left open behind it."""
+
+import asyncio
+from datetime import datetime
 
 import pytest
 
-from domain.errors import ChannelUnavailable
+from adapters.postgres.ledger import PostgresLedger
+from domain.delivery import Slot
+from domain.errors import ChannelUnavailable, Unavailable
 from domain.message import Letter
+from domain.ports import Claim
 from testing import TimeSkippingShop
 
 
@@ -26,3 +32,32 @@ async def test_what_cannot_be_handed_over_within_a_day_is_settled(
     assert outcome == "COMPLETED"
     assert await shop.said() == [("only", "failed")]
     assert run.outcome == "completed"
+
+
+async def test_a_message_that_was_interrupted_is_settled_though_its_run_ends_before_the_next_attempt(
+    shop: TimeSkippingShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody asks again after the purchase, so the end of the run has to settle what nobody can know (G3)."""
+    interrupted = asyncio.Event()
+
+    async def dies(_letter: Letter) -> None:
+        interrupted.set()
+        raise RuntimeError("as a worker that dies while the provider has the message")
+
+    async def away(_self: PostgresLedger, _slot: Slot, _now: datetime) -> Claim:
+        raise Unavailable("the database is away")
+
+    await shop.plan("cart-recovery", steps=[{"name": "only", "template": "cart-reminder"}])
+    await shop.only("cart-recovery")
+    await shop.subscriber()
+    monkeypatch.setattr(shop.outbox, "send", dies)
+    await shop.track("Product Added", product_id="mug", price=12.5, quantity=1, currency="EUR")
+    skipping = asyncio.create_task(shop.skip(hours=2))
+    await asyncio.wait_for(interrupted.wait(), 20)
+    monkeypatch.setattr(PostgresLedger, "claim", away)
+    await shop.track("Order Completed", order_id="o-1", total=12.5, products=[{"product_id": "mug"}])
+    await skipping
+
+    assert await shop.settled("cart-recovery") == "COMPLETED"
+    assert [run.outcome for run in await shop.runs("cart-recovery")] == ["converted"]
+    assert await shop.said() == [("only", "unknown")]
