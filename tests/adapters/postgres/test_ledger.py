@@ -370,6 +370,19 @@ async def test_the_first_outcome_of_a_run_stays(mugs: Telling, ledger: PostgresL
     assert (exited.delivery.result, exited.delivery.outcome) == (Result.EXITED, Outcome.CONVERTED)
 
 
+async def test_a_message_that_waits_for_its_provider_has_not_failed_when_its_run_ends(
+    mugs: Telling, ledger: PostgresLedger, slot: Slot
+) -> None:
+    """It is not asked for any more; what may be with the provider is settled as unknown all the same."""
+    message_id = await claimed(ledger, slot)
+    await mugs.write(update(runs).values(ended_at=NOW, outcome="converted"))
+    assert (await ledger.abandon(slot, NOW)).result is Result.EXITED
+    assert [row.state for row in await mugs.rows(messages)] == ["claimed"]
+    await ledger.sending(slot, message_id, (), NOW)
+    assert (await ledger.abandon(slot, NOW)).result is Result.UNKNOWN
+    assert [row.state for row in await mugs.rows(messages)] == ["unknown"]
+
+
 async def test_an_alert_for_stock_that_is_gone_again_puts_the_customer_back_in_line(
     mugs: Telling, ledger: PostgresLedger, slot: Slot
 ) -> None:
