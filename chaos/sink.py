@@ -127,12 +127,11 @@ def taken(file: Path) -> list[Mail]:
 
 async def _serve(port: int, file: Path, mood: Path, seed: str) -> None:
     loop = asyncio.get_running_loop()
-    lives = len(taken(file))  # a server that was killed does not repeat what it did before
+    so_far = len(taken(file))  # a server that was killed does not repeat what it did before
     with file.open("a", encoding="utf-8") as post:
-        moody = Moody(post, mood, f"{seed}:sink:{lives}")
-        await (
-            await loop.create_server(lambda: _Session(moody, hostname="sink.test", loop=loop), "127.0.0.1", port)
-        ).serve_forever()
+        moody = Moody(post, mood, f"{seed}:sink:{so_far}")
+        listener = await loop.create_server(lambda: _Session(moody, hostname="sink.test", loop=loop), "127.0.0.1", port)
+        await listener.serve_forever()
 
 
 if __name__ == "__main__":
