@@ -3,6 +3,7 @@
 from temporalio import activity
 
 from activities.failures import as_application_errors
+from activities.heartbeats import progress
 from domain.ports import Clock, Runs, Waitlist
 from domain.values import Value
 
@@ -36,8 +37,8 @@ class ReleaseWave:
         with as_application_errors():
             wave = await self._waitlist.next_wave(request.store_id, request.product_id, request.ratio, self._clock())
             if wave.fact is not None:
-                for workflow_id in wave.workflow_ids:
+                for told, workflow_id in enumerate(wave.workflow_ids, start=1):
                     await self._runs.tell(workflow_id, wave.fact)
-                    activity.heartbeat()
+                    progress(told)
                 await self._waitlist.wave_told(request.store_id, request.product_id, wave.workflow_ids, self._clock())
             return WaveResult(told=len(wave.workflow_ids), waiting=wave.waiting)
