@@ -50,11 +50,11 @@ class Deliver:
             return delivery.model_copy(update={"at": delivery.at or decided_at})
 
     @activity.defn(name="abandon-delivery")
-    async def abandon(self, slot: Slot) -> Delivery:
+    async def abandon(self, slot: Slot, left: bool = False) -> Delivery:
         """Settle a slot that is not asked for again, so that its run and its row do not stay open."""
         with as_application_errors():
             now = self._clock()
-            return (await self._ledger.abandon(slot, now)).model_copy(update={"at": now})
+            return (await self._ledger.abandon(slot, now, left=left)).model_copy(update={"at": now})
 
     async def _hand_over(self, slot: Slot, material: Material, claimed: Delivery) -> Delivery:
         try:

@@ -48,10 +48,11 @@ class Ledger(Protocol):
         """Note that the provider surely did not take the message, so it may be tried again."""
         ...
 
-    async def abandon(self, slot: Slot, now: datetime) -> Delivery:
+    async def abandon(self, slot: Slot, now: datetime, *, left: bool = False) -> Delivery:
         """Settle a slot whose attempts are over: failed, or unknown if the provider may have the message.
 
-        If its run has ended, a message that was not handed over has not failed: it is not asked for any more.
+        If the passage was left in the middle of it, a message that was not handed over has not failed: the passage may
+        begin again, and ask for it again.
         """
         ...
 

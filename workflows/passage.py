@@ -96,9 +96,15 @@ class Passage(Rules, Generic[PlanT]):
 
     @property
     def _successor(self) -> RestartRun | None:
-        """The next passage, unless it is this very one: a start and its signal arrive together."""
-        mine = self._next is None or self._entry is None or self._next.run.run_id == self._entry.run_id
-        return None if mine else self._next
+        """The next passage, unless it is this very one: a start and its signal arrive together.
+
+        The router repeats what it was doing when it died, in order: the start of the passage before this one, its end,
+        and the start of this one. What comes first ends this passage, and what comes last has to begin it again.
+        """
+        if self._next is None or self._entry is None:
+            return None
+        mine = self._next.run.run_id == self._entry.run_id
+        return None if mine and self._exit is None else self._next
 
     @property
     def _exiting(self) -> bool:

@@ -51,10 +51,11 @@ async def deliver(slot: Slot, interrupted: Callable[[], bool]) -> Delivery | Non
         if cancelled and not workflow.patched(_SETTLES_WHAT_WAS_INTERRUPTED):
             return None
         # Between two attempts the server cancels by itself, and nobody asks again what became of the first.
-        why = "the run is over" if cancelled else "given up after a day"
+        left = interrupted()
+        why = "the run is over" if left else "given up after a day"
         delivery = await workflow.execute_activity_method(
-            Deliver.abandon, slot, summary=f"{slot.step.name}: {why}",
+            Deliver.abandon, args=[slot, left], summary=f"{slot.step.name}: {why}",
             start_to_close_timeout=timedelta(seconds=30), retry_policy=_RETRY,
             priority=turn(slot.store_id, slot.step.urgency),
         )  # fmt: skip
-        return None if cancelled else delivery
+        return None if left else delivery

@@ -99,24 +99,23 @@ class PostgresLedger:
         # If somebody has settled the message as unknown meanwhile, that answer has been given and stays.
         await self._move(slot, message_id, "sending", {"state": "claimed", "sending_at": None})
 
-    async def abandon(self, slot: Slot, now: datetime) -> Delivery:
-        delivery = await self._abandon(slot, now)
+    async def abandon(self, slot: Slot, now: datetime, *, left: bool = False) -> Delivery:
+        delivery = await self._abandon(slot, now, left)
         if delivery.rule not in {Rule.SETTLED_BEFORE, Rule.RUN_ENDED}:
             _count_message(slot, delivery)
         return delivery
 
-    async def _abandon(self, slot: Slot, now: datetime) -> Delivery:
+    async def _abandon(self, slot: Slot, now: datetime, left: bool) -> Delivery:
         async with as_store(self._engine, slot.store_id) as connection:
-            customer = await _lock_customer(connection, slot)
+            await _lock_customer(connection, slot)
             before = await _before(connection, slot)
             if before is not None and (settled := await _settled(connection, slot, before, now)) is not None:
                 return settled
             message_id = ids.message_id(slot.run_id, slot.step.name)
             if before is not None and before.state == "sending":
                 return await _give_up(connection, slot, message_id, now)
-            decided = decide(slot, await truth(connection, slot, customer, now), now)
-            if decided.result is Result.EXITED:
-                return decided
+            if left:
+                return Delivery(result=Result.EXITED, rule=Rule.RUN_ENDED, because="its passage is over")
             await discounts.give_back(connection, slot.store_id, message_id)
             because = "it could not be handed over within a day"
             return await _settle(connection, slot, message_id, Result.FAILED, because, now)

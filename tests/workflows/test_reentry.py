@@ -1,8 +1,12 @@
 """A customer may enter again before Temporal has noticed the end of the last run."""
 
+import asyncio
 from datetime import timedelta
 
+import pytest
+
 from domain.commands import EndRun, RestartRun, StartRun
+from domain.message import Letter
 from testing import TimeSkippingShop
 
 MUG = {"product_id": "mug", "name": "Blue mug", "price": 12.5, "quantity": 1, "currency": "EUR"}
@@ -43,3 +47,34 @@ async def test_commands_that_are_carried_out_twice_change_nothing(shop: TimeSkip
     kinds = {type(command) for command in shop.carried_out}
     assert kinds >= {StartRun, RestartRun}
     assert EndRun not in kinds
+
+
+async def test_commands_of_the_passage_before_that_come_again_do_not_cost_this_one_its_messages(
+    shop: TimeSkippingShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A router that died after a cart, an order and a cart repeats all three, while the second cart's mail goes out."""
+    await shop.only("cart-recovery")
+    await shop.subscriber()
+    await shop.track("Product Added", **MUG)
+    await shop.skip(minutes=10)
+    await shop.track("Order Completed", order_id="o-1", total=12.5, products=[MUG])
+    await shop.track("Product Added", **MUG | {"product_id": "cup", "name": "Tea cup"})
+    send, under_way, goes_out = shop.outbox.send, asyncio.Event(), asyncio.Event()
+
+    async def slowly(letter: Letter) -> None:
+        under_way.set()
+        await goes_out.wait()
+        await send(letter)
+
+    monkeypatch.setattr(shop.outbox, "send", slowly)
+    skipping = asyncio.create_task(shop.skip(minutes=65))
+    await asyncio.wait_for(under_way.wait(), 20)
+    for command in list(shop.carried_out):
+        await shop.temporal.execute(shop.store_id, command)
+    goes_out.set()
+    await skipping
+    await shop.until_said(1)
+    await shop.skip(days=5)
+
+    assert await shop.said() == [("reminder-1", "sent"), ("reminder-2", "sent"), ("reminder-3", "sent")]
+    assert [row.outcome for row in await shop.runs("cart-recovery")] == ["converted", "completed"]

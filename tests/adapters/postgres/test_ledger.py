@@ -375,11 +375,10 @@ async def test_a_message_that_waits_for_its_provider_has_not_failed_when_its_run
 ) -> None:
     """It is not asked for any more; what may be with the provider is settled as unknown all the same."""
     message_id = await claimed(ledger, slot)
-    await mugs.write(update(runs).values(ended_at=NOW, outcome="converted"))
-    assert (await ledger.abandon(slot, NOW)).result is Result.EXITED
+    assert (await ledger.abandon(slot, NOW, left=True)).result is Result.EXITED
     assert [row.state for row in await mugs.rows(messages)] == ["claimed"]
     await ledger.sending(slot, message_id, (), NOW)
-    assert (await ledger.abandon(slot, NOW)).result is Result.UNKNOWN
+    assert (await ledger.abandon(slot, NOW, left=True)).result is Result.UNKNOWN
     assert [row.state for row in await mugs.rows(messages)] == ["unknown"]
 
 
