@@ -125,12 +125,14 @@ class Replay:
         self._carrying = Carrying(self._engine, temporal, agenda, self._clock, self.actions)
         self._router = Router(self._engine, self._carrying, lambda: self._end, retries=(), replays=True)
         loop = asyncio.get_running_loop()
+        delivering = Delivering(self._engine, agenda)
         worker = Worker(
             client,
             task_queue=task_queue,
             workflows=WORKFLOWS,
             activities=[
-                Delivering(self._engine, agenda).deliver,
+                delivering.deliver,
+                delivering.abandon,
                 Releasing(self._engine, temporal, agenda, self.actions).release,
             ],
             workflow_runner=BillingRunner(

@@ -87,6 +87,12 @@ class Delivering(Deliver):
         await self._agenda.settled(slot, delivery)
         return delivery
 
+    @activity.defn(name="abandon-delivery")
+    async def abandon(self, slot: Slot, left: bool = False) -> Delivery:
+        """Settle a slot that is not asked for again, at the time at which it was due."""
+        _business_time.set(slot.due)
+        return await super().abandon(slot, left)
+
 
 class Releasing(ReleaseWave):
     """The release of a wave; the customers who are told are expected to hear of it."""
