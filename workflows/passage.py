@@ -31,6 +31,7 @@ class Passage(Rules, Generic[PlanT]):
         self._entry: Entry[PlanT] | None = None
         self._exit: tuple[Outcome, str] | None = None
         self._next: RestartRun | None = None
+        self._again = False
         self._left = False
         self._timeline = Timeline()
         self.outcome = Outcome.RUNNING
@@ -85,6 +86,7 @@ class Passage(Rules, Generic[PlanT]):
     @workflow.signal(description="The customer enters again: this passage ends and the next one begins.")
     def restarted(self, command: RestartRun) -> None:
         self._next = command
+        self._again = self._exit is not None and self._exit[0] is not Outcome.COMPLETED
 
     @workflow.signal(description="The customer is now known under another id.")
     def joined(self, command: JoinRun) -> None:
@@ -99,12 +101,12 @@ class Passage(Rules, Generic[PlanT]):
         """The next passage, unless it is this very one: a start and its signal arrive together.
 
         The router repeats what it was doing when it died, in order: the start of the passage before this one, its end,
-        and the start of this one. What comes first ends this passage, and what comes last has to begin it again.
+        and the start of this one. What comes first ends this passage, and what comes after that has to begin it again.
         """
         if self._next is None or self._entry is None:
             return None
         mine = self._next.run.run_id == self._entry.run_id
-        return None if mine and self._exit is None else self._next
+        return None if mine and not self._again else self._next
 
     @property
     def _exiting(self) -> bool:

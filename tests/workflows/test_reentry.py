@@ -49,6 +49,20 @@ async def test_commands_that_are_carried_out_twice_change_nothing(shop: TimeSkip
     assert EndRun not in kinds
 
 
+async def test_a_start_that_is_repeated_long_before_the_end_begins_nothing_again(shop: TimeSkippingShop) -> None:
+    """It is an old word by the time at which the passage is over."""
+    await shop.only("back-in-stock")
+    await shop.subscriber()
+    await shop.track("Back In Stock Requested", product_id="mug")
+    for command in list(shop.carried_out):
+        await shop.temporal.execute(shop.store_id, command)
+    await shop.track("Product Updated", "backend", product_id="mug", stock=5)
+    await shop.until_said(1)
+    await shop.skip(days=1, minutes=1)
+
+    assert await shop.settled("back-in-stock") == "COMPLETED"
+
+
 async def test_commands_of_the_passage_before_that_come_again_do_not_cost_this_one_its_messages(
     shop: TimeSkippingShop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
