@@ -125,6 +125,7 @@ class TimeSkippingShop:
 
     async def confirm(self, *topics: Topic) -> None:
         """Have whoever reads the newest confirmation mail press the button behind its link."""
+        await self.at_rest()
         asking = select(messages).where(messages.c.store_id == self.store_id, messages.c.journey == "double-opt-in")
         async with as_store(self.engine, self.store_id) as connection:
             mail = (await connection.execute(asking.order_by(messages.c.claimed_at.desc()).limit(1))).one()

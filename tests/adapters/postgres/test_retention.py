@@ -548,7 +548,7 @@ async def test_no_hot_query_reads_an_old_week(past: Past, engine: AsyncEngine) -
         ]
     await alone.dispose()
 
-    assert len(hot) == 4
+    assert len(hot) == 3
     assert all(row.generic_plans > 0 for row in hot)
     ways = [line for plan in plans_of_them for line in plan.splitlines() if any(week in line for week in weeks)]
     assert len(ways) >= 4 * len(weeks)
