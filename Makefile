@@ -8,6 +8,9 @@ BIN := .venv/bin
 # The Python that runs us is the one to use: uv must not fetch another.
 UV := UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=.venv $(BIN)/uv
 
+# Dozens of processes are started: where bytecode must not be kept, each would compile all of its imports anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 # Tests of the pages use a browser that is there, or are skipped.
 CHROMIUM ?= $(firstword $(foreach name,chromium chromium-browser google-chrome,$(shell command -v $(name) 2>/dev/null)))
 export CHROMIUM
