@@ -26,9 +26,12 @@ _LONGEST_FIRST = ("functional", "chaos", "proofs", "cli", "docs", "workflows", "
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take longest."""
+    """Begin with the files that take longest; each is for one process, and so is all that needs the running stack."""
     rank = {folder: place for place, folder in enumerate(_LONGEST_FIRST)}
     items.sort(key=lambda item: rank.get(item.path.relative_to(TESTS).parts[0], len(rank)))
+    for item in items:
+        group = "house" if "house" in getattr(item, "fixturenames", ()) else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 class SteppedClock:
