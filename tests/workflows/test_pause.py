@@ -144,26 +144,26 @@ async def test_five_hundred_runs_held_up_by_a_pause_come_out_spread(shop: TimeSk
     assert max(sent) <= over.until + 4 * HOUR + timedelta(minutes=1)
     assert busiest_hour(sent) < 165
     assert set(Counter(letter.to for letter in shop.outbox.letters).values()) == {1}
-    assert len(shop.outbox.letters) == 500
+    assert len(shop.outbox.letters) == 200
     assert {run.outcome for run in await shop.runs("welcome")} == {"completed"}
 
 
 async def test_a_shift_keeps_everybodys_distances(shop: TimeSkippingShop) -> None:
     """Who subscribed ten minutes after the other hears ten minutes after the other; at both steps."""
-    await waiting_crowd(shop, 50, steps=2)
+    await waiting_crowd(shop, 20, steps=2)
     since = await pause(shop)
     await shop.skip(days=1, hours=1)
-    await all_are(shop, 50, "paused")
+    await all_are(shop, 20, "paused")
     await resume(shop, OnResume.SHIFT)
     (over,) = await the_pauses(shop)
     assert over.until is not None
     length = over.until - since
-    await all_are(shop, 50, "deferred")
+    await all_are(shop, 20, "deferred")
     assert shop.outbox.letters == []
     await shop.skip(days=1, hours=2)
-    await all_are(shop, 50, "sent")
+    await all_are(shop, 20, "sent")
     await shop.skip(days=2, hours=1)
-    await all_are(shop, 50, "sent", step="welcome-2")
+    await all_are(shop, 20, "sent", step="welcome-2")
 
     begun = {run.run_id: run.begun_at for run in await shop.runs("welcome")}
     for step, days in (("welcome-1", 1), ("welcome-2", 3)):
@@ -174,19 +174,19 @@ async def test_a_shift_keeps_everybodys_distances(shop: TimeSkippingShop) -> Non
 
 async def test_dropping_what_is_overdue_does_not_bunch_the_next_step(shop: TimeSkippingShop) -> None:
     """The second message comes when it would have come without the pause, to each customer at his own time."""
-    await waiting_crowd(shop, 50, steps=2)
+    await waiting_crowd(shop, 20, steps=2)
     await pause(shop)
     await shop.skip(days=1, hours=1)
-    await all_are(shop, 50, "paused")
+    await all_are(shop, 20, "paused")
     await resume(shop, OnResume.DROP_OVERDUE)
-    await all_are(shop, 50, "dropped")
+    await all_are(shop, 20, "dropped")
     await shop.skip(days=2, hours=1)
-    await all_are(shop, 50, "sent", step="welcome-2")
+    await all_are(shop, 20, "sent", step="welcome-2")
 
     begun = {run.run_id: run.begun_at for run in await shop.runs("welcome")}
     late = [row.claimed_at - (begun[row.run_id] + timedelta(days=3)) for row in await rows(shop, "welcome-2")]
     assert max(late) < timedelta(minutes=1)
-    assert len(shop.outbox.letters) == 50
+    assert len(shop.outbox.letters) == 20
     assert {run.outcome for run in await shop.runs("welcome")} == {"completed"}
 
 
