@@ -8,7 +8,6 @@ A crash in between repeats the commands, and each of them may be repeated.
 
 import asyncio
 import contextlib
-from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
@@ -25,9 +24,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from adapters import tracing
 from adapters.metrics import EVENT_FAILURES, TROUBLES
 from adapters.postgres import queue, runs, sales
+from adapters.postgres.batch import Batch
 from adapters.postgres.queue import Queued
-from adapters.postgres.routing import TermsByStore, route
-from adapters.postgres.sales import Sales
+from adapters.postgres.routing import route
 from adapters.postgres.tenancy import across_stores, act_across, act_as, as_store
 from domain.commands import Command
 from domain.errors import Unavailable
@@ -244,8 +243,7 @@ class Router:
 
     async def _apply_together(self, batch: Sequence[Queued]) -> list[Queued]:
         now = self._clock()
-        terms: TermsByStore = {}
-        sold: Sales = Counter()
+        shared = Batch()
         done: list[Queued] = []
         owed: dict[UUID, Sequence[Command]] = {}
         async with self._engine.begin() as connection:
@@ -257,14 +255,14 @@ class Router:
                     if queued.event.id in pending:
                         at = queued.event.received_at if self._replays else now
                         with _step("route", queued):
-                            commands = await route(connection, queued.event, at, terms, sold)
+                            commands = await route(connection, queued.event, at, shared)
                         todo[queued.event.id] = commands
                         done.append(queued.model_copy(update={"commands": tuple(commands)}))
                     elif queued.commands is not None:
                         done.append(queued)
                 await queue.mark_applied(connection, todo)
                 owed |= todo
-            await sales.write(connection, sold)
+            await sales.write(connection, shared.sales)
         for queued in batch:
             if queued.event.id in owed:
                 tally.count(queued.event, owed[queued.event.id], now)

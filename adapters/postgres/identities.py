@@ -45,9 +45,14 @@ _CART = put(carts, ("store_id", "customer_id"), ("cart", "total_minor", "changed
 
 
 class Resolved(Value):
-    """Whose event it is, and which other customers turned out to be the same person."""
+    """Whose event it is, and which other customers turned out to be the same person.
+
+    Attributes:
+        introduced: Whether the event said anything new about who is who.
+    """
 
     customer_id: UUID
+    introduced: bool = False
     merged: tuple[UUID, ...] = ()
     moved_runs: tuple[UUID, ...] = ()
 
@@ -107,7 +112,8 @@ async def _introduce(
     for other in sorted(others):
         moved += await _merge(connection, store_id, other, primary)
     await _claim(connection, store_id, primary, named, known, others, who)
-    return resolved and resolved.model_copy(update={"merged": tuple(sorted(others)), "moved_runs": tuple(moved)})
+    joined = {"introduced": True, "merged": tuple(sorted(others)), "moved_runs": tuple(moved)}
+    return resolved and resolved.model_copy(update=joined)
 
 
 def _named(who: Who, previous_id: str | None) -> list[Identity]:

@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.postgres import consents, happenings, identities, interest, plans, runs, tombstones
 from adapters.postgres.apply import Applying, Derived, apply
+from adapters.postgres.batch import Batch, Terms
 from adapters.postgres.identities import Resolved
-from adapters.postgres.sales import Sales
 from adapters.postgres.statements import built_once
 from adapters.postgres.tables import carts, orders, stores
 from domain.cart import Cart
@@ -27,44 +27,20 @@ from domain.facts import ConsentPending, EventHeard, Fact, IdentitiesJoined, Ord
 from domain.follow_ups import PURCHASE
 from domain.plans import BrowseAbandonmentPlan, DoubleOptInPlan, FollowUpPlan
 from domain.runs import Outcome, RunState
-from domain.snapshot import PinnedPlan, Snapshot
-from domain.values import Value
+from domain.snapshot import Snapshot
 from domain.vocabulary import heard_as
 from workflows import enrolment
 
 
-class Terms(Value):
-    """What a store has settled: its currency, its time zone and its plans.
-
-    Attributes:
-        mentioned: The events that the store's follow-ups have to hear of.
-        ending: Those among them that end runs, also of earlier plans.
-        erasures: Whether the store has erased anybody.
-    """
-
-    currency: str = "USD"
-    timezone: str = "UTC"
-    plans: dict[str, PinnedPlan]
-    mentioned: frozenset[str] = frozenset()
-    ending: frozenset[str] = frozenset()
-    erasures: bool = False
-
-
-TermsByStore = dict[str, Terms]
-"""The terms read so far in a batch, so that a batch reads each store's once."""
-
-
-async def route(
-    connection: AsyncConnection, event: Event, now: datetime, read: TermsByStore, sales: Sales
-) -> list[Command]:
+async def route(connection: AsyncConnection, event: Event, now: datetime, batch: Batch) -> list[Command]:
     """Apply an event and return what Temporal must do for it.
 
-    What was sold is only counted; the caller writes it at the end of its batch (sales.py).
+    What was sold is only counted in the batch; the caller writes it at the end (sales.py).
     """
     store_id = event.store_id
-    if store_id not in read:
-        read[store_id] = await _terms(connection, store_id)
-    terms = read[store_id]
+    if store_id not in batch.terms:
+        batch.terms[store_id] = await _terms(connection, store_id)
+    terms = batch.terms[store_id]
     if terms.erasures and await tombstones.refused(connection, event):
         return []
     understood = facts(event, terms.currency)
@@ -77,24 +53,39 @@ async def route(
     # An event that says nothing else may still say that a browser is a customer's; the catalogue's never does.
     if mentioned or any(fact.about_customer for fact in understood) or (not understood and _names_two(event)):
         previous = next((fact.previous_id for fact in understood if isinstance(fact, IdentitiesJoined)), None)
-        resolved = await identities.resolve(connection, event.store_id, event.who, now, previous)
+        resolved = await _resolved(connection, event, previous, now, batch)
         if resolved is None:
             return []
         customer_id = resolved.customer_id
         if resolved.merged:
-            owed += await _rejoin(connection, event, resolved, now, read)
-    applying = Applying(connection, event, customer_id, now, sales, terms.plans)
+            owed += await _rejoin(connection, event, resolved, now, batch)
+    applying = Applying(connection, event, customer_id, now, batch)
     for fact in understood:
         for derived in await apply(applying, fact):
-            owed += await _enrol(connection, event, derived, now, read)
+            owed += await _enrol(connection, event, derived, now, batch)
             if isinstance(derived.fact, OrderPlaced) and PURCHASE in terms.ending:
                 bought = derived.model_copy(update={"fact": EventHeard(at=derived.fact.at, name=PURCHASE)})
-                owed += await _enrol(connection, event, bought, now, read)
+                owed += await _enrol(connection, event, bought, now, batch)
     if mentioned and name is not None and customer_id is not None:
         for heard in await happenings.heard(connection, event, name, customer_id, terms.plans.values()):
             if heard.meets or (heard.name in terms.ending and heard.name != PURCHASE):
-                owed += await _enrol(connection, event, Derived(customer_id=customer_id, fact=heard), now, read)
+                owed += await _enrol(connection, event, Derived(customer_id=customer_id, fact=heard), now, batch)
     return owed
+
+
+async def _resolved(
+    connection: AsyncConnection, event: Event, previous_id: str | None, now: datetime, batch: Batch
+) -> Resolved | None:
+    """Say whose event it is; of who has been found in this batch already, nothing is asked again."""
+    key = (event.store_id, event.who)
+    if previous_id is None and key in batch.customers:
+        return Resolved(customer_id=batch.customers[key])
+    resolved = await identities.resolve(connection, event.store_id, event.who, now, previous_id)
+    if resolved is not None:
+        if resolved.introduced:
+            batch.customers.clear()
+        batch.customers[key] = resolved.customer_id
+    return resolved
 
 
 async def _terms(connection: AsyncConnection, store_id: str) -> Terms:
@@ -123,20 +114,20 @@ def _names_two(event: Event) -> bool:
 
 
 async def _enrol(
-    connection: AsyncConnection, event: Event, derived: Derived, now: datetime, read: TermsByStore
+    connection: AsyncConnection, event: Event, derived: Derived, now: datetime, batch: Batch
 ) -> list[Command]:
     if not enrolment.matters(derived.fact):
         return []
-    state = await snapshot(connection, event, derived.customer_id, now, read)
+    state = await snapshot(connection, event, derived.customer_id, now, batch)
     return await runs.write_down(connection, event.store_id, enrolment.commands(derived.fact, state), now)
 
 
 async def snapshot(
-    connection: AsyncConnection, event: Event, customer_id: UUID | None, now: datetime, read: TermsByStore
+    connection: AsyncConnection, event: Event, customer_id: UUID | None, now: datetime, batch: Batch
 ) -> Snapshot:
     """Read what the enrolment rules need to know."""
     store_id = event.store_id
-    terms = read[store_id]
+    terms = batch.terms[store_id]
     known = Snapshot(
         store_id=store_id, now=now, trigger=str(event.id), timezone=terms.timezone, plans=terms.plans
     )  # fmt: skip
@@ -183,11 +174,11 @@ async def _unconfirmed(connection: AsyncConnection, store_id: str, customer_id: 
 
 
 async def _rejoin(
-    connection: AsyncConnection, event: Event, resolved: Resolved, now: datetime, read: TermsByStore
+    connection: AsyncConnection, event: Event, resolved: Resolved, now: datetime, batch: Batch
 ) -> list[Command]:
     """Make the runs of the joined customers one set: one run per journey and product remains, the oldest."""
     customer_id = resolved.customer_id
-    state = await snapshot(connection, event, customer_id, now, read)
+    state = await snapshot(connection, event, customer_id, now, batch)
     kept: dict[tuple[str, str | None], RunState] = {}
     owed = _already_bought(state)
     over = {command.run_id for command in owed}
@@ -205,11 +196,11 @@ async def _rejoin(
     # Together they may have looked at a product often enough.
     plan = state.plan("browse-abandonment", BrowseAbandonmentPlan)
     for shown_now in await interest.shown(connection, event.store_id, customer_id, plan):
-        commands += await _enrol(connection, event, Derived(customer_id=customer_id, fact=shown_now), now, read)
+        commands += await _enrol(connection, event, Derived(customer_id=customer_id, fact=shown_now), now, batch)
     # One of them may have agreed, and the other have the address.
     if ("double-opt-in", None) not in kept and (await consents.pending(connection, event.store_id, customer_id)).topics:
         asks = Derived(customer_id=customer_id, fact=ConsentPending(at=event.at))
-        commands += await _enrol(connection, event, asks, now, read)
+        commands += await _enrol(connection, event, asks, now, batch)
     return commands
 
 

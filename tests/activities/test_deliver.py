@@ -1,6 +1,5 @@
 """The one activity of a step: what each answer of a provider makes of the message, on a real ledger."""
 
-from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +16,7 @@ import templates
 from activities.deliver import Deliver
 from adapters.channels.memory import MemoryChannel
 from adapters.postgres import ledger as ledger_module
+from adapters.postgres.batch import Batch
 from adapters.postgres.identities import new_id
 from adapters.postgres.ingest import EventStore
 from adapters.postgres.ledger import PostgresLedger
@@ -74,9 +74,7 @@ def told(clock: SteppedClock, name: str | None, **body: Any) -> Event:
 async def slot(engine: AsyncEngine, store: Shop, clock: SteppedClock) -> Slot:
     """A reminder to Ada, who may be written to."""
     async with as_owner(engine) as connection:
-        await route(
-            connection, told(clock, None, email="ada@example.com", marketing_consent=True), clock(), {}, Counter()
-        )
+        await route(connection, told(clock, None, email="ada@example.com", marketing_consent=True), clock(), Batch())
         customer = (await connection.execute(select(customers.c.customer_id))).scalar_one()
     return Slot(
         store_id="mugs", customer_id=customer, run_id=uuid4(), journey="cart-recovery",

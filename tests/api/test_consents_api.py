@@ -1,11 +1,11 @@
 """The consent ledger over HTTP: what a store shows when somebody asks why they got a mail."""
 
-from collections import Counter
 from datetime import timedelta
 
 import httpx
 import pytest
 
+from adapters.postgres.batch import Batch
 from adapters.postgres.identities import new_id
 from adapters.postgres.routing import route
 from adapters.postgres.tenancy import as_store
@@ -41,7 +41,7 @@ async def test_a_ledger_is_told_line_by_line_with_its_evidence_and_what_follows_
                 who=Who(email="ada@example.com"), at=at, received_at=at,
                 payload={"properties": properties, "context": {"ip": "192.0.2.7", "userAgent": "Browser/1.0"}},
             )  # fmt: skip
-            await route(connection, event, at, {}, Counter())
+            await route(connection, event, at, Batch())
     answer = await api.get("/api/v1/customers/ada@example.com/consents")
     told = answer.json()
 

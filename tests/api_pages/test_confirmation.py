@@ -1,6 +1,5 @@
 """The page behind a confirmation mail: a scanner changes nothing, a person confirms, and the ledger says how."""
 
-from collections import Counter
 from datetime import timedelta
 
 import pytest
@@ -9,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.postgres import plans
+from adapters.postgres.batch import Batch
 from adapters.postgres.identities import new_id
 from adapters.postgres.routing import route
 from adapters.postgres.tables import consents
@@ -45,7 +45,7 @@ async def said(mail: Mail, name: str, **properties: object) -> None:
 
 async def applied(mail: Mail, event: Event) -> None:
     async with as_store(mail.engine, mail.store_id) as connection:
-        await route(connection, event, NOON, {}, Counter())
+        await route(connection, event, NOON, Batch())
 
 
 @pytest.fixture

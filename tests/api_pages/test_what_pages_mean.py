@@ -1,11 +1,11 @@
 """What the pages store is understood by the router, and shows on the pages once it is applied."""
 
-from collections import Counter
 from datetime import timedelta
 
 import pytest
 from httpx import AsyncClient
 
+from adapters.postgres.batch import Batch
 from adapters.postgres.routing import route
 from adapters.postgres.tenancy import as_store
 from api.html import wording
@@ -79,7 +79,7 @@ async def test_what_is_chosen_holds_until_something_else_is(
         clock.advance(timedelta(seconds=1))
         await client.post(path, data=dict.fromkeys(chosen, "yes"))
         async with as_store(mail.engine, mail.store_id) as connection:
-            await route(connection, (await mail.events())[-1], clock(), {}, Counter())
+            await route(connection, (await mail.events())[-1], clock(), Batch())
         shown.append(Markup((await client.get(preferences)).text).ticked)
 
     assert shown == [first, set(), second, set()]

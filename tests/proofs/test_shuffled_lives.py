@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.postgres import stores
+from adapters.postgres.batch import Batch
 from adapters.postgres.ledger import PostgresLedger
 from adapters.postgres.routing import route
 from adapters.postgres.tables import runs
@@ -102,7 +103,7 @@ async def messages_of(engine: AsyncEngine, arrivals: list[tuple[float, Event]]) 
     async with as_store(engine, teller.store_id) as connection:
         for seconds, event in sorted(arrivals, key=lambda arrival: arrival[0]):
             mine = event.model_copy(update={"store_id": teller.store_id})
-            await route(connection, mine, START + timedelta(seconds=seconds), {}, Counter())
+            await route(connection, mine, START + timedelta(seconds=seconds), Batch())
     ledger, compared = PostgresLedger(engine), set(PLANS)
     if any(event.name == "Order Refunded" for _, event in arrivals):
         compared -= {"welcome", "win-back"}

@@ -3,7 +3,6 @@
 The docstrings carry the tags; docs/properties.md lists them.
 """
 
-from collections import Counter
 from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from adapters.postgres.batch import Batch
 from adapters.postgres.identities import new_id
 from adapters.postgres.routing import route
 from adapters.postgres.tables import customers, identities, runs, waitlist
@@ -89,7 +89,7 @@ class Shelf:
         """An event is routed after the restock; return what Temporal is to do."""
         event = self.mugs.event(name, at, who, **properties)
         async with as_store(self.mugs.engine, self.mugs.store_id) as connection:
-            return await route(connection, event, RESTOCKED, {}, Counter())
+            return await route(connection, event, RESTOCKED, Batch())
 
 
 @pytest.fixture

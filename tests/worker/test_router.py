@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 from itertools import chain
@@ -15,6 +15,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.postgres import queue, routing
+from adapters.postgres.batch import Batch
 from adapters.postgres.engine import create_engine
 from adapters.postgres.identities import new_id
 from adapters.postgres.ingest import EventStore
@@ -350,7 +351,7 @@ async def test_two_routers_that_both_read_an_event_apply_it_once(
         async with as_store(engine, event.store_id) as connection:
             if event.id not in await queue.still_pending(connection, [event.id]):
                 return ()
-            commands = await routing.route(connection, event, clock(), {}, Counter())
+            commands = await routing.route(connection, event, clock(), Batch())
             await asyncio.sleep(0)
             await queue.mark_applied(connection, {event.id: commands})
             return commands

@@ -1,6 +1,5 @@
 """Applying one event: whose it is, what it is written with, and the facts that it makes true."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
@@ -8,12 +7,12 @@ from uuid import UUID
 from sqlalchemy import Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.postgres.sales import Sales
+from adapters.postgres.batch import Batch
 from adapters.postgres.statements import put
 from domain.events import Event
 from domain.facts import AnyFact, Fact
 from domain.plans import Plan
-from domain.snapshot import PinnedPlan, Snapshot
+from domain.snapshot import Snapshot
 from domain.values import Value
 
 PlanT = TypeVar("PlanT", bound=Plan)
@@ -35,16 +34,14 @@ class Applying:
         event: Event,
         customer_id: UUID | None,
         now: datetime,
-        sales: Sales,
-        plans: Mapping[str, PinnedPlan] | None = None,
+        batch: Batch,
     ) -> None:
         self.connection = connection
         self.event = event
         self.store_id = event.store_id
         self.now = now
-        self.sales = sales
+        self.batch = batch
         self._customer_id = customer_id
-        self._plans = plans or {}
 
     @property
     def customer_id(self) -> UUID:
@@ -59,7 +56,8 @@ class Applying:
 
     def plan(self, journey: str, model: type[PlanT]) -> PlanT:
         """Return the store's plan for a journey."""
-        state = Snapshot(store_id=self.store_id, now=self.now, trigger="", plans=dict(self._plans))
+        known = self.batch.terms[self.store_id].plans
+        state = Snapshot(store_id=self.store_id, now=self.now, trigger="", plans=known)
         return state.plan(journey, model)
 
     async def put(self, table: Table, key: dict[str, Any], values: dict[str, Any]) -> None:

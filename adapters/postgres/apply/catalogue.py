@@ -30,8 +30,7 @@ _PRICE = {"price_minor", "currency"}
 
 async def product(on: Applying, fact: ProductChanged) -> list[Derived]:
     """Keep the newest word on each field; a restock and a price may concern many customers."""
-    row = await _row(on, fact.product_id)
-    told_newly, changed = _news(fact, row)
+    told_newly, changed = _news(fact, await _row_seen(on, fact.product_id))
     if changed or not fact.seen:
         await _alone_with(on, fact.product_id)
         row = await _row(on, fact.product_id)  # it may have changed while we waited
@@ -40,12 +39,21 @@ async def product(on: Applying, fact: ProductChanged) -> list[Derived]:
         told_at = known | dict.fromkeys(told_newly, fact.at.isoformat())
         moved = {} if fact.seen else _moved(row, told_newly, fact.at)
         await on.put(products, {"product_id": fact.product_id}, {**told_newly, **moved, "told_at": told_at})
+        on.batch.seen.pop((on.store_id, fact.product_id), None)
         if "price_minor" in told_newly and not fact.seen:
             await _priced(on, fact)
     supply = told_newly.get("stock") or 0
     if supply > 0 or told_newly.get("withdrawn"):
         return await _arrived(on, fact.product_id, fact.at)
     return []
+
+
+async def _row_seen(on: Applying, product_id: str) -> Row[Any] | None:
+    """Return a product as it was when an event of the batch last looked."""
+    key = (on.store_id, product_id)
+    if key not in on.batch.seen:
+        on.batch.seen[key] = await _row(on, product_id)
+    return on.batch.seen[key]
 
 
 async def _row(on: Applying, product_id: str) -> Row[Any] | None:

@@ -74,7 +74,7 @@ async def ordered(on: Applying, fact: OrderPlaced | OrderUpdated) -> list[Derive
         return []
     if isinstance(fact, OrderPlaced) and not placed_before:
         for line in fact.lines:
-            on.sales[on.store_id, line.product_id] += line.quantity
+            on.batch.sales[on.store_id, line.product_id] += line.quantity
         await attribution.credit(on.connection, on.store_id, on.customer_id, fact)
     await save_cart(on.connection, on.store_id, on.customer_id, (await _cart(on)).with_order(fact.at))
     await waitlist.leave(on.connection, on.store_id, on.customer_id, [line.product_id for line in fact.lines], fact.at)

@@ -1,6 +1,5 @@
 """What the tests of the Postgres adapters share: events as the API would store them, routed by hand."""
 
-from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
@@ -10,6 +9,7 @@ import pytest
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from adapters.postgres.batch import Batch
 from adapters.postgres.identities import new_id
 from adapters.postgres.routing import route
 from adapters.postgres.tables import identities, messages, runs
@@ -48,9 +48,10 @@ class Telling:
             await self.apply_in(connection, events, now)
 
     async def apply_in(self, connection: AsyncConnection, events: Iterable[Event], now: datetime = START) -> None:
-        """Apply events in a transaction of the caller."""
+        """Apply events in a transaction of the caller, as one batch."""
+        batch = Batch()
         for event in events:
-            await route(connection, event.model_copy(update={"store_id": self.store_id}), now, {}, Counter())
+            await route(connection, event.model_copy(update={"store_id": self.store_id}), now, batch)
 
     async def customer(self, value: str = "ada", kind: str = "user") -> UUID:
         """Return who an identity stands for."""

@@ -1,6 +1,5 @@
 """The consent ledger in the database: its evidence, what may touch it, and what double opt-in makes of it."""
 
-from collections import Counter
 from datetime import datetime, timedelta
 from itertools import permutations
 from typing import Any
@@ -13,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.postgres import consents as ledger
 from adapters.postgres import plans, preferences
+from adapters.postgres.batch import Batch
 from adapters.postgres.identities import new_id
 from adapters.postgres.routing import route
 from adapters.postgres.tables import consents, customers, messages, runs, suppressions
@@ -41,7 +41,7 @@ class Asking(Telling):
         """The same in a transaction of the caller."""
         owed: list[Command] = []
         for event in events:
-            owed += await route(connection, event, now, {}, Counter())
+            owed += await route(connection, event, now, Batch())
         return [self._said(command) for command in owed]
 
     @staticmethod

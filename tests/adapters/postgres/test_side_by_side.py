@@ -4,13 +4,13 @@ A product and those who ask for it are told of in different lanes.
 """
 
 import asyncio
-from collections import Counter
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select, text
 
+from adapters.postgres.batch import Batch
 from adapters.postgres.routing import route
 from adapters.postgres.tables import events, products
 from adapters.postgres.tenancy import act_as
@@ -73,8 +73,8 @@ async def side_by_side(mugs: Telling, first: Event, second: Event) -> list[Any]:
         mine = await other.scalar(select(func.pg_backend_pid()))
         await act_as(one, mugs.store_id)
         await act_as(other, mugs.store_id)
-        await route(one, first, LATER, {}, Counter())
-        applied = asyncio.create_task(route(other, second, LATER, {}, Counter()))
+        await route(one, first, LATER, Batch())
+        applied = asyncio.create_task(route(other, second, LATER, Batch()))
         async with asyncio.timeout(20):
             while not applied.done() and not await waits_for_a_lock(mugs, mine):
                 await asyncio.sleep(0.01)
