@@ -43,6 +43,8 @@ POLL = timedelta(seconds=1)
 _BATCH = 200
 _LANES_AT_ONCE = 8
 _COMMANDS_AT_ONCE = 32
+_BREATH_S = 0.01
+"""Between two looks for lanes while some are worked on: each commit of the door wakes us, hundreds a second."""
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 
 
@@ -105,6 +107,8 @@ class Router:
                 TROUBLES.labels("database").inc()
                 self._in_trouble = True
                 self._wake.set()
+            if self._active:
+                await asyncio.sleep(_BREATH_S)
             await self._rest(stopping)
             if self._in_trouble:
                 await self._sit_out(stopping)
@@ -124,6 +128,8 @@ class Router:
         await self._carry_out(await self._apply([Queued(event=event, attempts=0) for event in events]))
 
     async def _hand_out_lanes(self) -> None:
+        if len(self._active) >= _LANES_AT_ONCE:
+            return  # whoever leaves a lane wakes us; until then the look, which grows with what waits, is for nothing
         async with across_stores(self._engine) as connection:
             lanes = await queue.waiting_lanes(connection, self._clock())
         if not lanes:
