@@ -47,54 +47,54 @@ _STORAGE = "make bench PART=storage SIZE=small"
 
 MEASURED: Mapping[str, Measured] = {
     "api_us": Measured(
-        "API, one event a request", 302, "µs of processor", "make bench PART=track", "full: api_cpu_us_per_request"
+        "API, one event a request", 219, "µs of processor", "make bench PART=track", "full: api_cpu_us_per_request"
     ),
     "api_batch_us": Measured(
-        "API, an event of a batch of 100", 91, "µs of processor", "make bench PART=batch",
+        "API, an event of a batch of 100", 62, "µs of processor", "make bench PART=batch",
         "full: processors_used.api / events accepted",
     ),
     "postgres_in_us": Measured(
-        "Postgres, storing an event", 38, "µs of processor", "make bench PART=batch",
+        "Postgres, storing an event", 31, "µs of processor", "make bench PART=batch",
         "full: processors_used.postgres / events accepted",
     ),
     "router_us": Measured(
-        "router, an event (one in twenty matters)", 973, "µs of processor", "make bench PART=router SIZE=small",
-        "small: processors_used.router * microseconds_per_event",
+        "router, an event (one in twenty matters)", 259, "µs of processor", "make bench PART=router",
+        "full: processors_used.router * microseconds_per_event",
     ),
     "postgres_route_us": Measured(
-        "Postgres, routing an event", 278, "µs of processor", "make bench PART=router SIZE=small",
-        "small: processors_used.postgres * microseconds_per_event",
+        "Postgres, routing an event", 229, "µs of processor", "make bench PART=router",
+        "full: processors_used.postgres * microseconds_per_event",
     ),
     "begin_ms": Measured(
-        "router, an event that begins a run", 29, "ms of processor", "make bench PART=waiting SIZE=small",
+        "router, an event that begins a run", 10, "ms of processor", "make bench PART=waiting SIZE=small",
         "small: cpu_ms_per_run.router",
     ),
     "worker_ms": Measured(
-        "worker, a message of a journey of three", 43, "ms of processor", "make bench PART=cart SIZE=small",
-        "small: cpu_ms_per_journey.worker / 3",
+        "worker, a message of a journey of three", 39, "ms of processor", "make bench PART=cart",
+        "full: cpu_ms_per_journey.worker / 3",
     ),
     "postgres_ms": Measured(
-        "Postgres, a message of a journey of three", 12, "ms of processor", "make bench PART=cart SIZE=small",
-        "small: cpu_ms_per_journey.postgres / 3",
+        "Postgres, a message of a journey of three", 5.6, "ms of processor", "make bench PART=cart",
+        "full: cpu_ms_per_journey.postgres / 3",
     ),
     "temporal_ms": Measured(
-        "Temporal, a journey of three messages", 72, "ms of processor", "make bench PART=cart SIZE=small",
-        "small: cpu_ms_per_journey.temporal",
+        "Temporal, a journey of three messages", 85, "ms of processor", "make bench PART=cart",
+        "full: cpu_ms_per_journey.temporal",
     ),
     "actions": Measured("Temporal, a journey of three messages", 7, "actions", "journeys cost", "cart-recovery"),
     "history_kb": Measured("its history", 6.7, "kB", "journeys cost", "cart-recovery"),
     "waiting_bytes": Measured(
-        "Temporal's database, a run that waits (SQLite)", 27_816, "bytes", "make bench PART=waiting SIZE=small",
+        "Temporal's database, a run that waits (SQLite)", 27_504, "bytes", "make bench PART=waiting SIZE=small",
         "small: for each run that waits",
     ),
     "ended_bytes": Measured(
-        "Temporal's database, a journey that has ended (SQLite)", 46_399, "bytes", _STORAGE, "small: that has ended"
+        "Temporal's database, a journey that has ended (SQLite)", 50_178, "bytes", _STORAGE, "small: that has ended"
     ),
-    "customer_bytes": Measured("Postgres, a customer", 1_077, "bytes", _STORAGE, "small: a customer"),
-    "event_bytes": Measured("Postgres, an event, with its key", 1_221, "bytes", _STORAGE, "small: an event"),
-    "look_bytes": Measured("Postgres, a look at a product", 226, "bytes", _STORAGE, "small: a look"),
-    "wal_bytes": Measured("the log of Postgres, an event", 2_515, "bytes", _STORAGE, "small: an event in the log"),
-    "journey_bytes": Measured("Postgres, a journey of three messages", 11_715, "bytes", _STORAGE, "small: a journey"),
+    "customer_bytes": Measured("Postgres, a customer", 1_081, "bytes", _STORAGE, "small: a customer"),
+    "event_bytes": Measured("Postgres, an event, with its key", 1_226, "bytes", _STORAGE, "small: an event"),
+    "look_bytes": Measured("Postgres, a look at a product", 220, "bytes", _STORAGE, "small: a look"),
+    "wal_bytes": Measured("the log of Postgres, an event", 2_487, "bytes", _STORAGE, "small: an event in the log"),
+    "journey_bytes": Measured("Postgres, a journey of three messages", 11_059, "bytes", _STORAGE, "small: a journey"),
 }  # fmt: skip
 
 ASSUMED: Mapping[str, Assumed] = {
