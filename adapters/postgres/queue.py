@@ -87,14 +87,14 @@ def listener() -> str:
 
 
 async def waiting_lanes(connection: AsyncConnection, now: datetime) -> list[int]:
-    """Return the lanes that have something to do now."""
+    """Return the lanes that have something to do now, the one that has waited longest first: none may starve."""
     return list((await connection.execute(*_waiting(now))).scalars())
 
 
 @built_once
 def _waiting(now: datetime) -> Select[int]:
     due = or_(events.c.retry_at.is_(None), events.c.retry_at <= now)
-    return select(events.c.shard).where(OPEN, due).distinct()
+    return select(events.c.shard).where(OPEN, due).group_by(events.c.shard).order_by(func.min(events.c.received_at))
 
 
 async def take_lane(connection: AsyncConnection, lane: int) -> bool:

@@ -20,7 +20,7 @@ from adapters.postgres.engine import create_engine
 from adapters.postgres.identities import new_id
 from adapters.postgres.ingest import EventStore
 from adapters.postgres.tables import carts, events, orders
-from adapters.postgres.tenancy import as_store
+from adapters.postgres.tenancy import across_stores, as_store
 from adapters.settings import Settings
 from cli import health
 from domain import ids
@@ -265,6 +265,23 @@ async def test_a_long_backlog_behind_a_failing_event_does_not_hide_the_others(
 
     assert temporal.placed() == ["o-1"]
     assert await states(engine) == {"pending": 13, "routed": 1}
+
+
+async def test_the_lane_that_has_waited_longest_comes_first(
+    engine: AsyncEngine, door: EventStore, clock: SteppedClock
+) -> None:
+    """New events of other lanes may come as fast as they like: no lane starves for its number."""
+    users = [f"user-{number}" for number in range(40)]
+    lanes = {user: ids.shard("mugs", f"u:{user}") for user in users}
+    waited = sorted(users, key=lambda user: -lanes[user])
+    for user in waited:
+        await door.accept([told(clock, "Product Viewed", user, product_id="cup")])
+        clock.advance(SECOND)
+    await door.accept([told(clock, "Product Viewed", waited[-1], product_id="cup")])
+    async with across_stores(engine) as connection:
+        found = await queue.waiting_lanes(connection, clock())
+
+    assert found == sorted(set(lanes.values()), reverse=True)
 
 
 async def test_while_temporal_is_down_state_goes_on_and_commands_wait(
