@@ -8,6 +8,7 @@ A crash in between repeats the commands, and each of them may be repeated.
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
@@ -83,6 +84,7 @@ class Router:
         self._clock = clock
         self._retries = retries
         self._active: dict[int, asyncio.Task[bool]] = {}
+        self._found: deque[int] = deque()
         self._tried: set[int] = set()
         self._commands_at_once = asyncio.Semaphore(_COMMANDS_AT_ONCE)
         self._in_trouble = False
@@ -128,21 +130,27 @@ class Router:
         await self._carry_out(await self._apply([Queued(event=event, attempts=0) for event in events]))
 
     async def _hand_out_lanes(self) -> None:
-        if len(self._active) >= _LANES_AT_ONCE:
-            return  # whoever leaves a lane wakes us; until then the look, which grows with what waits, is for nothing
+        """Begin with as many lanes as may be worked on at once; whoever leaves one has us called again."""
+        if not self._found and len(self._active) < _LANES_AT_ONCE:
+            await self._look()
+        while self._found and len(self._active) < _LANES_AT_ONCE:
+            lane = self._found.popleft()
+            if lane in self._active or lane in self._tried:
+                continue
+            task = asyncio.create_task(self._drain_guarded(lane), name=f"lane-{lane}")
+            self._active[lane] = task
+            task.add_done_callback(partial(self._lane_left, lane))
+
+    async def _look(self) -> None:
+        """Look for lanes with something to do. It reads all that waits, so each look serves all lanes that it finds."""
         async with across_stores(self._engine) as connection:
             lanes = await queue.waiting_lanes(connection, self._clock())
         if not lanes:
             self._all_is_well()
         # A lane that another router owns, or that fails, lets the others have their turn before it is tried again.
-        fresh = [lane for lane in lanes if lane not in self._active and lane not in self._tried]
-        if not fresh:
+        self._found.extend(lane for lane in lanes if lane not in self._active and lane not in self._tried)
+        if not self._found:
             self._tried.clear()
-        for lane in fresh:
-            if len(self._active) < _LANES_AT_ONCE:
-                task = asyncio.create_task(self._drain_guarded(lane), name=f"lane-{lane}")
-                self._active[lane] = task
-                task.add_done_callback(partial(self._lane_left, lane))
 
     def _lane_left(self, lane: int, task: asyncio.Task[bool]) -> None:
         self._active.pop(lane, None)
