@@ -1,18 +1,30 @@
 """TCP ports on this machine: which are free, and a clear word when one is not."""
 
+import contextlib
+import random
 import socket
 
-from domain.errors import ConfigurationError
+from domain.errors import ConfigurationError, Unavailable
 
 HOST = "127.0.0.1"
 
 
+_CHOICE = range(20_000, 32_768)
+"""Below what Linux hands out by itself: Temporal's server asks the system for ports of its own, and has died of being
+given the one that it was about to listen on."""
+
+
 def free() -> int:
-    """Find a port that nobody uses now."""
-    with socket.socket() as listener:
-        listener.bind((HOST, 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """Find a port that nobody uses now.
+
+    Raises:
+        Unavailable: None of a hundred was free.
+    """
+    for port in random.sample(_CHOICE, 100):
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind((HOST, port))
+            return port
+    raise Unavailable(f"no free port on {HOST}")
 
 
 def reserve(port: int, flag: str) -> int:

@@ -254,7 +254,9 @@ async def an_import(mugs: Telling) -> None:
     await importing.finish(Progress(as_of=NOW), NOW, by="test")
 
 
-async def test_a_statement_that_reads_everything_would_be_found(watched: AsyncEngine, plans: Plans) -> None:
+async def test_a_statement_that_reads_everything_would_be_found(
+    filled: None, watched: AsyncEngine, plans: Plans
+) -> None:
     """The check itself can fail."""
     async with as_store(watched, "mugs") as connection:
         await connection.execute(text("select count(*) from views where duration_s = 5"))
