@@ -133,7 +133,7 @@ class Shop:
         body = json.dumps(event).encode()
         key = base64.b64encode(f"{self._house.stack.info.write_key}:".encode()).decode()
         head = f"POST /v1/track HTTP/1.1\r\nHost: {url.netloc}\r\nAuthorization: Basic {key}\r\n"
-        # Its word to go on says that the API reads it; before, it may be in the queue of the system, which ends with it.
+        # Its word to go on says that the API reads it; before, it may be in a queue that ends with the process.
         writer.write(f"{head}Content-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n".encode())
         assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
         writer.write(body[:20])
