@@ -41,14 +41,14 @@ def test_we_and_our_libraries_log_in_one_form(lines: Lines) -> None:
     """Level, logger, time and event; below the level nothing; what is bound to the task stands in both."""
     with structlog.contextvars.bound_contextvars(store_id="mugs", run_id="r-1"):
         structlog.get_logger("router").info("ready", task_queue="journeys")
-        logging.getLogger("a.library").warning("shutting %s", "down")
+        logging.getLogger("a.package").warning("shutting %s", "down")
         logging.getLogger("temporalio.worker").debug("polling")
     ours, theirs = lines()
 
     assert {"event": "ready", "level": "info", "logger": "router", "store_id": "mugs", "run_id": "r-1"}.items() <= (
         ours.items()
     )
-    assert {"event": "shutting down", "level": "warning", "logger": "a.library", "run_id": "r-1"}.items() <= (
+    assert {"event": "shutting down", "level": "warning", "logger": "a.package", "run_id": "r-1"}.items() <= (
         theirs.items()
     )
     assert ours["timestamp"].endswith("Z")
