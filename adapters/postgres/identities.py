@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.postgres import attribution, silence
+from adapters.postgres import carts as cart_rows
 from adapters.postgres import waitlist as waiting_list
 from adapters.postgres.statements import built_once, put
 from adapters.postgres.tables import (
@@ -41,7 +42,6 @@ Identity = tuple[str, str]
 
 _CUSTOMER = insert(customers)
 _IDENTITY = put(identities, ("store_id", "kind", "value"), ("customer_id",))
-_CART = put(carts, ("store_id", "customer_id"), ("cart", "total_minor", "changed_at"))
 
 
 class Resolved(Value):
@@ -278,20 +278,8 @@ async def _join_carts(connection: AsyncConnection, store_id: str, loser: UUID, w
     if loser not in found:
         return
     joined = found[winner].joined(found[loser]) if winner in found else found[loser]
-    await save_cart(connection, store_id, winner, joined)
+    await cart_rows.save(connection, store_id, winner, joined)
     await connection.execute(delete(carts).where(carts.c.store_id == store_id, carts.c.customer_id == loser))
-
-
-async def save_cart(connection: AsyncConnection, store_id: str, customer_id: UUID, cart: Cart) -> None:
-    """Write a customer's cart."""
-    row = {
-        "store_id": store_id,
-        "customer_id": customer_id,
-        "cart": cart.model_dump(mode="json"),
-        "total_minor": cart.total_minor,
-        "changed_at": cart.changed_at,
-    }
-    await connection.execute(_CART, row)
 
 
 async def _join_profiles(connection: AsyncConnection, store_id: str, loser: UUID, winner: UUID) -> None:

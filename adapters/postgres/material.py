@@ -6,10 +6,9 @@ from uuid import UUID
 from sqlalchemy import Row, Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.postgres import watchers
+from adapters.postgres import carts, watchers
 from adapters.postgres.statements import built_once, one_of
-from adapters.postgres.tables import carts, orders, products, stores, views
-from domain.cart import Cart
+from adapters.postgres.tables import orders, products, stores, views
 from domain.delivery import PriceLow, Slot, Unconfirmed
 from domain.facts import Line
 from domain.message import Material, Product, StoreCard
@@ -62,10 +61,9 @@ async def _with_old_price(
 
 
 async def _cart(connection: AsyncConnection, store_id: str, customer_id: UUID) -> dict[str, Any]:
-    found = await connection.scalar(*_held(store_id, customer_id))
-    if found is None:
+    cart = await carts.held(connection, store_id, customer_id)
+    if cart is None:
         return {}
-    cart = Cart.model_validate(found)
     lines = await _filled(connection, store_id, cart.lines)
     said = {"lines": lines, "total_minor": cart.total_minor, "checkout_url": cart.checkout_url}
     return said | ({"currency": cart.currency} if lines else {})
@@ -118,11 +116,6 @@ async def _products(connection: AsyncConnection, query: tuple[Select[Any], dict[
 @built_once
 def _store(store_id: str) -> Select[Any]:
     return select(stores).where(stores.c.store_id == store_id)
-
-
-@built_once
-def _held(store_id: str, customer_id: UUID) -> Select[Any]:
-    return select(carts.c.cart).where(carts.c.store_id == store_id, carts.c.customer_id == customer_id)
 
 
 @built_once

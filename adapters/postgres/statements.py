@@ -5,7 +5,7 @@ than sending it: half of what the router's processor did (docs/performance.md). 
 the first time it is said, by a function that is handed placeholders instead of values.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import cache, wraps
 from inspect import Parameter, signature
@@ -85,11 +85,6 @@ def put(table: Table, key: tuple[str, ...], values: tuple[str, ...]) -> Insert:
     statement = upsert(table)
     changes = {name: statement.excluded[name] for name in values}
     return statement.on_conflict_do_update(index_elements=[table.c[name] for name in key], set_=changes)
-
-
-def keyed(key: Collection[str], row: dict[str, Any]) -> tuple[str, ...]:
-    """Return the columns of a row besides its key, as `put` takes them."""
-    return tuple(name for name in row if name not in key)
 
 
 def _placeholder(parameter: Parameter) -> BindParameter[Any]:

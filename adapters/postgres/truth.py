@@ -7,9 +7,9 @@ from uuid import UUID
 from sqlalchemy import Row, Select, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.postgres import consents, interest, suppressions, watchers
+from adapters.postgres import carts, consents, interest, suppressions, watchers
 from adapters.postgres.statements import built_once
-from adapters.postgres.tables import carts, messages, orders, pauses, products, runs
+from adapters.postgres.tables import messages, orders, pauses, products, runs
 from adapters.postgres.traffic import traffic
 from domain.cart import Cart
 from domain.consent import allows, awaiting
@@ -79,14 +79,8 @@ def _status(store_id: str, order_id: str) -> Select[Any]:
 
 
 async def _cart_truth(connection: AsyncConnection, store_id: str, customer_id: UUID) -> dict[str, Any]:
-    found = await connection.scalar(*_cart(store_id, customer_id))
-    cart = Cart() if found is None else Cart.model_validate(found)
+    cart = await carts.held(connection, store_id, customer_id) or Cart()
     return {"cart_lines": len(cart.lines), "cart_changed_at": cart.changed_at}
-
-
-@built_once
-def _cart(store_id: str, customer_id: UUID) -> Select[Any]:
-    return select(carts.c.cart).where(carts.c.store_id == store_id, carts.c.customer_id == customer_id)
 
 
 async def _stock_truth(connection: AsyncConnection, store_id: str, product_id: str) -> dict[str, Any]:

@@ -2,16 +2,14 @@
 
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import Row, Select, and_, case, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from adapters.postgres import attribution, waitlist
+from adapters.postgres import attribution, carts, waitlist
 from adapters.postgres.apply.applying import Applying, Derived
-from adapters.postgres.identities import save_cart
 from adapters.postgres.statements import built_once
-from adapters.postgres.tables import carts, orders
+from adapters.postgres.tables import orders
 from domain.cart import Cart
 from domain.facts import (
     CartChanged,
@@ -29,13 +27,7 @@ _ONLY_UNDONE = datetime.fromtimestamp(0, UTC)
 
 
 async def _cart(on: Applying) -> Cart:
-    found = await on.connection.scalar(*_held(on.store_id, on.customer_id))
-    return Cart() if found is None else Cart.model_validate(found)
-
-
-@built_once
-def _held(store_id: str, customer_id: UUID) -> Select[Any]:
-    return select(carts.c.cart).where(carts.c.store_id == store_id, carts.c.customer_id == customer_id)
+    return await carts.held(on.connection, on.store_id, on.customer_id) or Cart()
 
 
 async def cart_change(on: Applying, fact: CartLineChanged | CartReported) -> list[Derived]:
@@ -44,7 +36,7 @@ async def cart_change(on: Applying, fact: CartLineChanged | CartReported) -> lis
     new = old.with_change(on.event.id, fact) if isinstance(fact, CartLineChanged) else old.with_report(fact)
     if new == old:
         return []
-    await save_cart(on.connection, on.store_id, on.customer_id, new)
+    await carts.save(on.connection, on.store_id, on.customer_id, new)
     if new.lines:
         at = new.changed_at or fact.at
         items = sum(line.quantity for line in new.lines)
@@ -76,7 +68,7 @@ async def ordered(on: Applying, fact: OrderPlaced | OrderUpdated) -> list[Derive
         for line in fact.lines:
             on.batch.sales[on.store_id, line.product_id] += line.quantity
         await attribution.credit(on.connection, on.store_id, on.customer_id, fact)
-    await save_cart(on.connection, on.store_id, on.customer_id, (await _cart(on)).with_order(fact.at))
+    await carts.save(on.connection, on.store_id, on.customer_id, (await _cart(on)).with_order(fact.at))
     await waitlist.leave(on.connection, on.store_id, on.customer_id, [line.product_id for line in fact.lines], fact.at)
     # An update of an order we have not seen is a purchase too: it ends what a purchase ends, and begins nothing.
     return on.me(fact if isinstance(fact, OrderPlaced) else OrderPlaced(**fact.model_dump(exclude={"kind"})))
