@@ -53,7 +53,7 @@ async def raw_bytes(request: Request, limit: int) -> bytes:
         TooLarge: It is larger than `limit`.
     """
     received, more = b"", True
-    while more:  # Starlette's own generator does the same for twice the time
+    while more:  # Starlette's own generator does the same, with more around it
         message = await request.receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect

@@ -1,6 +1,6 @@
 """Deadlines for many requests: one look at all of them now and then, in place of a timer for each.
 
-Two timers that were set and taken back took a fifth of what a tracking call takes altogether (docs/performance.md).
+Timers that are set for every call, and nearly always taken back, are no small part of it (docs/performance.md).
 """
 
 import asyncio

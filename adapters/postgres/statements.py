@@ -1,7 +1,7 @@
 """Statements that are built once and executed with the values of the day.
 
 SQLAlchemy compiles a statement once, but building one of objects, and finding out that it is one it knows, takes longer
-than sending it: half of what the router's processor did (docs/performance.md). What a hot path says is therefore built
+than sending it (docs/performance.md). What a hot path says is therefore built
 the first time it is said, by a function that is handed placeholders instead of values.
 """
 
