@@ -13,8 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio import activity
 from temporalio.api.testservice.v1 import SleepRequest
-from temporalio.client import WorkflowExecutionDescription, WorkflowHandle, WorkflowHistory
-from temporalio.service import RPCError
+from temporalio.client import WorkflowHandle, WorkflowHistory
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
@@ -46,6 +45,7 @@ from domain.message import StoreCard
 from domain.plans import PLANS, validated
 from domain.tokens import Signer
 from rehearsal.examples import EXAMPLES
+from rehearsal.rest import busy
 from worker.router import Router
 from workflows.registry import WORKFLOWS
 
@@ -177,9 +177,8 @@ class TimeSkippingShop:
         async with asyncio.timeout(deadline):
             for workflow_id in await self._workflow_ids():
                 handle = self.env.client.get_workflow_handle(workflow_id)
-                with contextlib.suppress(RPCError):
-                    while _busy(await handle.describe()):
-                        await asyncio.sleep(0.02)
+                while await busy(handle):
+                    await asyncio.sleep(0.02)
 
     async def said(self) -> list[tuple[str, str]]:
         """What was sent or withheld, by step, oldest first."""
@@ -247,11 +246,6 @@ class TimeSkippingShop:
         if stuck := await queue.parked(self.engine, self.store_id):
             raise RuntimeError(f"an event could not be routed: {stuck[0].error}")
         return event.id
-
-
-def _busy(run: WorkflowExecutionDescription) -> bool:
-    raw = run.raw_description
-    return bool(raw.pending_activities) or raw.HasField("pending_workflow_task")
 
 
 @contextlib.asynccontextmanager
