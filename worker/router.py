@@ -271,7 +271,8 @@ class Router:
                         with _step("route", queued):
                             commands = await route(connection, queued.event, at, shared)
                         todo[queued.event.id] = commands
-                        done.append(queued.model_copy(update={"commands": tuple(commands)}))
+                        if commands:
+                            done.append(queued.model_copy(update={"commands": tuple(commands)}))
                     elif queued.commands is not None:
                         done.append(queued)
                 await queue.mark_applied(connection, todo)

@@ -28,19 +28,22 @@ def facts(event: Event, currency: str = "USD") -> list[AnyFact]:
     Returns:
         Its facts in the order to apply them; none for an event that is not understood.
     """
-    report = Report.of(event, currency)
     match event.type:
+        case "track":
+            name = canonical(event.name or "")
+            # Of what nobody here knows, and of a busy shop's events that is the most, nothing is read.
+            return [] if name is None else _happened(Report.of(event, currency), name)
         case "alias":
-            return list(people.joined(report))
+            return list(people.joined(Report.of(event, currency)))
         case "identify":
-            return list(people.identified(report))
+            return list(people.identified(Report.of(event, currency)))
         case "page" | "screen":
-            return list(people.introduced(report))
+            return list(people.introduced(Report.of(event, currency)))
         case "group":
             return []
-    name = canonical(event.name or "")
-    if name is None:
-        return []
+
+
+def _happened(report: Report, name: str) -> list[AnyFact]:
     about_customer = [] if is_catalogue(name) or name in people.DECODERS else people.introduced(report, name)
     decode = DECODERS.get(name)
     return [*about_customer, *(decode(report) if decode is not None else ())]
