@@ -8,11 +8,9 @@ A crash in between repeats the commands, and each of them may be repeated.
 
 import asyncio
 import contextlib
-from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
-from functools import partial
 from itertools import groupby
 from typing import Protocol
 from uuid import UUID
@@ -34,6 +32,7 @@ from domain.errors import Unavailable
 from domain.events import Event
 from domain.ports import Clock
 from worker import tally
+from worker.lanes import HandOut, handfuls
 
 log = structlog.get_logger("router")
 
@@ -42,7 +41,6 @@ RETRIES = (timedelta(seconds=1), timedelta(seconds=5), timedelta(seconds=30), ti
 POLL = timedelta(seconds=1)
 """The safety net under NOTIFY."""
 _BATCH = 200
-_LANES_AT_ONCE = 8
 _COMMANDS_AT_ONCE = 32
 _BREATH_S = 0.01
 """Between two looks for lanes while some are worked on: each commit of the door wakes us, hundreds a second."""
@@ -83,18 +81,16 @@ class Router:
         self._executor = executor
         self._clock = clock
         self._retries = retries
-        self._active: dict[int, asyncio.Task[bool]] = {}
-        self._found: deque[int] = deque()
-        self._tried: set[int] = set()
         self._commands_at_once = asyncio.Semaphore(_COMMANDS_AT_ONCE)
         self._in_trouble = False
         self._pause_s = _SHORTEST_PAUSE_S
         self._wake = asyncio.Event()
+        self._lanes = HandOut(self._look, self._drain_guarded, self._wake.set)
         self._stopping = asyncio.Event()
 
     def wake(self) -> None:
         """Look for work now."""
-        self._tried.clear()
+        self._lanes.try_again()
         self._wake.set()
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -103,60 +99,37 @@ class Router:
         while not stopping.is_set():
             self._wake.clear()
             try:
-                await self._hand_out_lanes()
+                await self._lanes.go_on()
             except (DBAPIError, PoolTimeout, OSError) as error:
                 log.warning("database unavailable", error=type(error).__name__)
                 TROUBLES.labels("database").inc()
                 self._in_trouble = True
                 self._wake.set()
-            if self._active:
+            if self._lanes.tasks:
                 await asyncio.sleep(_BREATH_S)
             await self._rest(stopping)
             if self._in_trouble:
                 await self._sit_out(stopping)
-        await asyncio.gather(*self._active.values(), return_exceptions=True)
+        await asyncio.gather(*self._lanes.tasks, return_exceptions=True)
 
     async def route_everything(self) -> None:
         """Route what is due now and return; for tests and backtests."""
         while True:
-            async with across_stores(self._engine) as connection:
-                lanes = await queue.waiting_lanes(connection, self._clock())
-            moved = [await self._drain(lane) for lane in lanes]
-            if not any(moved):
+            got_on = [await self._drain(lanes) for lanes in handfuls(await self._look())]
+            if not any(got_on):
                 return
 
     async def route_these(self, events: Sequence[Event]) -> None:
         """Route events that were stored just now, in this order; for replays, whose queue nobody else reads."""
         await self._carry_out(await self._apply([Queued(event=event, attempts=0) for event in events]))
 
-    async def _hand_out_lanes(self) -> None:
-        """Begin with as many lanes as may be worked on at once; whoever leaves one has us called again."""
-        if not self._found and len(self._active) < _LANES_AT_ONCE:
-            await self._look()
-        while self._found and len(self._active) < _LANES_AT_ONCE:
-            lane = self._found.popleft()
-            if lane in self._active or lane in self._tried:
-                continue
-            task = asyncio.create_task(self._drain_guarded(lane), name=f"lane-{lane}")
-            self._active[lane] = task
-            task.add_done_callback(partial(self._lane_left, lane))
-
-    async def _look(self) -> None:
-        """Look for lanes with something to do. It reads all that waits, so each look serves all lanes that it finds."""
+    async def _look(self) -> Mapping[int, int]:
+        """Look for lanes with something to do."""
         async with across_stores(self._engine) as connection:
-            lanes = await queue.waiting_lanes(connection, self._clock())
-        if not lanes:
+            waiting = await queue.waiting_lanes(connection, self._clock())
+        if not waiting:
             self._all_is_well()
-        # A lane that another router owns, or that fails, lets the others have their turn before it is tried again.
-        self._found.extend(lane for lane in lanes if lane not in self._active and lane not in self._tried)
-        if not self._found:
-            self._tried.clear()
-
-    def _lane_left(self, lane: int, task: asyncio.Task[bool]) -> None:
-        self._active.pop(lane, None)
-        if task.cancelled() or not task.result():
-            self._tried.add(lane)
-        self._wake.set()
+        return waiting
 
     async def _rest(self, stopping: asyncio.Event) -> None:
         """Wait for a notification, the end of a lane, or the poll; a stop cuts it short."""
@@ -176,59 +149,58 @@ class Router:
     def _all_is_well(self) -> None:
         self._in_trouble, self._pause_s = False, _SHORTEST_PAUSE_S
 
-    async def _drain_guarded(self, lane: int) -> bool:
-        """Drain a lane; whatever goes wrong is waited out."""
+    async def _drain_guarded(self, lanes: Collection[int]) -> Collection[int]:
+        """Drain lanes; whatever goes wrong is waited out."""
         try:
-            moved = await self._drain(lane)
+            got_on = await self._drain(lanes)
         except Unavailable as error:
             log.warning("events wait", because=str(error))
             TROUBLES.labels("temporal").inc()
             self._in_trouble = True
         except (DBAPIError, PoolTimeout, OSError) as error:
-            log.warning("database unavailable", lane=lane, error=type(error).__name__)
+            log.warning("database unavailable", lanes=lanes, error=type(error).__name__)
             TROUBLES.labels("database").inc()
             self._in_trouble = True
-        except Exception as error:  # noqa: BLE001 - the lane is tried again; a traceback might quote an event
-            log.error("lane failed", lane=lane, error=type(error).__name__)  # noqa: TRY400
+        except Exception as error:  # noqa: BLE001 - the lanes are tried again; a traceback might quote an event
+            log.error("lanes failed", lanes=lanes, error=type(error).__name__)  # noqa: TRY400
             TROUBLES.labels("lane").inc()
             self._in_trouble = True
         else:
             self._all_is_well()
-            return moved
-        return False
+            return got_on
+        return ()
 
-    async def _drain(self, lane: int) -> bool:
-        """Route what is due in a lane; tell whether there was anything."""
-        moved = False
-        async with self._owned(lane) as connection:
-            more = connection is not None
-            while connection is not None and more and not self._stopping.is_set():
-                batch = await self._next(connection, lane)
+    async def _drain(self, lanes: Collection[int]) -> Collection[int]:
+        """Route what is due in lanes; return those that we could have, if there was anything."""
+        got_on: Collection[int] = ()
+        async with self._owned(lanes) as (connection, ours):
+            more = bool(ours)
+            while more and not self._stopping.is_set():
+                batch = await self._next(connection, ours)
                 await self._carry_out(await self._apply(batch))
-                moved = moved or bool(batch)
-                # What has come since then has woken the router, which looks at the lane again.
-                more = len(batch) == _BATCH
-        return moved
+                got_on = got_on or (ours if batch else ())
+                # What has come since then has woken the router, which looks at the lanes again; and so it does where
+                # one of several has more than its share.
+                more = len(batch) == _BATCH and len(ours) == 1
+        return got_on
 
-    async def _next(self, connection: AsyncConnection, lane: int) -> list[Queued]:
-        """Read what is next in a lane, on the connection that owns it: who has lost the lane gets nothing."""
+    async def _next(self, connection: AsyncConnection, lanes: Collection[int]) -> list[Queued]:
+        """Read what is next in lanes, on the connection that owns them: who has lost them gets nothing."""
         await act_across(connection)
-        batch = await queue.next_in_lane(connection, lane, _BATCH, self._clock())
+        batch = await queue.next_in_lanes(connection, lanes, _BATCH, self._clock())
         await connection.commit()
         return batch
 
     @contextlib.asynccontextmanager
-    async def _owned(self, lane: int) -> AsyncIterator[AsyncConnection | None]:
-        """Own a lane for the block; None if another router has it."""
+    async def _owned(self, lanes: Collection[int]) -> AsyncIterator[tuple[AsyncConnection, Collection[int]]]:
+        """Own lanes for the block, those that no other router has."""
         async with self._engine.connect() as connection:
-            if not await queue.take_lane(connection, lane):
-                yield None
-                return
+            ours = await queue.take_lanes(connection, lanes)
             try:
-                yield connection
+                yield connection, ours
             finally:
                 await connection.rollback()
-                await queue.leave_lane(connection, lane)
+                await queue.leave_lanes(connection, ours)
 
     async def _apply(self, batch: Sequence[Queued]) -> list[Queued]:
         """Apply the pending events of a batch in one transaction; if that fails, one by one to find the culprit."""

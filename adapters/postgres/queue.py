@@ -1,7 +1,7 @@
 """The queue of accepted events: which are next in a lane, what became of them, which were given up."""
 
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,9 +11,9 @@ from sqlalchemy import (
     Integer,
     Row,
     Select,
+    TableValuedAlias,
     Text,
     Update,
-    and_,
     bindparam,
     case,
     cast,
@@ -22,6 +22,7 @@ from sqlalchemy import (
     or_,
     select,
     text,
+    true,
     tuple_,
     update,
 )
@@ -86,35 +87,44 @@ def listener() -> str:
     return f"journeys-router@{socket.gethostname()}"[:63]
 
 
-async def waiting_lanes(connection: AsyncConnection, now: datetime) -> list[int]:
-    """Return the lanes that have something to do now, the one that has waited longest first: none may starve."""
-    return list((await connection.execute(*_waiting(now))).scalars())
+async def waiting_lanes(connection: AsyncConnection, now: datetime) -> dict[int, int]:
+    """Return how many events wait in the lanes that have something to do now.
+
+    The lane that has waited longest comes first: none may starve.
+    """
+    return {row.shard: row.events for row in (await connection.execute(*_waiting(now))).all()}
 
 
 @built_once
-def _waiting(now: datetime) -> Select[int]:
+def _waiting(now: datetime) -> Select[Any]:
     due = or_(events.c.retry_at.is_(None), events.c.retry_at <= now)
-    return select(events.c.shard).where(OPEN, due).group_by(events.c.shard).order_by(func.min(events.c.received_at))
+    waiting = select(events.c.shard, func.count().label("events")).where(OPEN, due)
+    return waiting.group_by(events.c.shard).order_by(func.min(events.c.received_at))
 
 
-async def take_lane(connection: AsyncConnection, lane: int) -> bool:
-    """Try to own a lane until `leave_lane` or the end of the connection, however that ends."""
-    return bool(await connection.scalar(*_take(lane)))
+async def take_lanes(connection: AsyncConnection, lanes: Collection[int]) -> list[int]:
+    """Try to own lanes until `leave_lanes` or the end of the connection, however that ends; return those we got."""
+    return list((await connection.execute(*_take(list(lanes)))).scalars())
 
 
-async def leave_lane(connection: AsyncConnection, lane: int) -> None:
-    """Give a lane back."""
-    await connection.execute(*_leave(lane))
-
-
-@built_once
-def _take(lane: int) -> Select[bool]:
-    return select(func.pg_try_advisory_lock(_LANES, cast(lane, Integer)))
+async def leave_lanes(connection: AsyncConnection, lanes: Collection[int]) -> None:
+    """Give lanes back."""
+    await connection.execute(*_leave(list(lanes)))
 
 
 @built_once
-def _leave(lane: int) -> Select[bool]:
-    return select(func.pg_advisory_unlock(_LANES, cast(lane, Integer)))
+def _take(lanes: list[int]) -> Select[Any]:
+    lane = _each(lanes).c.lane
+    return select(lane).where(func.pg_try_advisory_lock(_LANES, cast(lane, Integer)))
+
+
+@built_once
+def _leave(lanes: list[int]) -> Select[Any]:
+    return select(func.pg_advisory_unlock(_LANES, cast(_each(lanes).c.lane, Integer)))
+
+
+def _each(lanes: list[int]) -> TableValuedAlias:
+    return func.unnest(lanes).table_valued("lane").render_derived(name="each")
 
 
 async def hold_lanes(connection: AsyncConnection, store_id: str, names: Iterable[str]) -> None:
@@ -123,8 +133,10 @@ async def hold_lanes(connection: AsyncConnection, store_id: str, names: Iterable
         await connection.execute(select(func.pg_advisory_xact_lock(_LANES, lane)))
 
 
-async def next_in_lane(connection: AsyncConnection, lane: int, limit: int, now: datetime) -> list[Queued]:
-    """Return the oldest open events of a lane that are due, in order.
+async def next_in_lanes(
+    connection: AsyncConnection, lanes: Collection[int], limit: int, now: datetime
+) -> list[Queued]:
+    """Return the oldest open events of these lanes that are due, in order.
 
     An event that waits for its retry holds back the other events of the same identity, and only those.
     """
@@ -135,16 +147,19 @@ async def next_in_lane(connection: AsyncConnection, lane: int, limit: int, now: 
             commands=None if row.state == "pending" else tuple(_COMMANDS.validate_python(row.commands or [])),
             traceparent=row.traceparent,
         )
-        for row in (await connection.execute(*_next(lane, limit, now))).all()
+        for row in (await connection.execute(*_next(list(lanes), limit, now))).all()
     ]
 
 
 @built_once
-def _next(lane: int, limit: int, now: datetime) -> Select[Any]:
-    in_lane = and_(events.c.shard == lane, OPEN)
-    held = select(events.c.store_id, _IDENTITY).where(in_lane, events.c.retry_at > now)
+def _next(lanes: list[int], limit: int, now: datetime) -> Select[Any]:
+    held = select(events.c.store_id, _IDENTITY).where(one_of(events.c.shard, lanes), OPEN, events.c.retry_at > now)
     free = tuple_(events.c.store_id, _IDENTITY).not_in(held)
-    return select(events).where(in_lane, free).order_by(events.c.id).limit(limit)
+    each = _each(lanes)
+    # Lane by lane: each is in order in its index, and all of them together are not.
+    oldest = select(events).where(events.c.shard == each.c.lane, OPEN, free).order_by(events.c.id).limit(limit)
+    found = oldest.correlate(each).lateral("found")
+    return select(found).select_from(each.join(found, true())).order_by(found.c.id).limit(limit)
 
 
 async def still_pending(connection: AsyncConnection, event_ids: Sequence[UUID]) -> set[UUID]:

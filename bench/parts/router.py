@@ -56,7 +56,7 @@ async def _read(engine: AsyncEngine) -> float:
     began = time.monotonic()
     async with across_stores(engine) as connection:
         for lane in range(ids.SHARDS):
-            await queue.next_in_lane(connection, lane, 1_000_000, now() + timedelta(minutes=1))
+            await queue.next_in_lanes(connection, [lane], 1_000_000, now() + timedelta(minutes=1))
     return time.monotonic() - began
 
 

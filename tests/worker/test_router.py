@@ -281,7 +281,7 @@ async def test_the_lane_that_has_waited_longest_comes_first(
     async with across_stores(engine) as connection:
         found = await queue.waiting_lanes(connection, clock())
 
-    assert found == sorted(set(lanes.values()), reverse=True)
+    assert list(found) == sorted(set(lanes.values()), reverse=True)
 
 
 async def test_while_temporal_is_down_state_goes_on_and_commands_wait(

@@ -537,7 +537,7 @@ async def test_no_hot_query_reads_an_old_week(past: Past, engine: AsyncEngine) -
     for _ in range(12):  # psycopg prepares what comes again, and Postgres then plans for any parameters
         async with across_stores(alone) as connection:
             await queue.waiting_lanes(connection, NOW)
-            await queue.next_in_lane(connection, 7, 10, NOW)
+            await queue.next_in_lanes(connection, [7], 10, NOW)
         await PostgresLedger(alone).claim(slot, NOW)
     async with as_owner(alone) as connection:
         prepared = (await connection.execute(text("select statement, generic_plans from pg_prepared_statements"))).all()
