@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 
 HANDFUL = 32
 """Events enough that what their transaction costs by itself is little beside them."""
-_AT_ONCE = 4
+AT_ONCE = 4
+"""Handfuls that a router works on side by side."""
 
 
 def handfuls(waiting: Mapping[int, int]) -> Iterator[list[int]]:
@@ -66,12 +67,12 @@ class HandOut:
 
         A look reads all that waits, so each serves all lanes that it finds.
         """
-        if not self._found and len(self._under_way) < _AT_ONCE:
+        if not self._found and len(self._under_way) < AT_ONCE:
             free = {lane: events for lane, events in (await self._look()).items() if self._is_free(lane)}
             self._found.extend(handfuls(free))
             if not free:
                 self._tried.clear()
-        while self._found and len(self._under_way) < _AT_ONCE:
+        while self._found and len(self._under_way) < AT_ONCE:
             lanes = [lane for lane in self._found.popleft() if self._is_free(lane)]
             if lanes:
                 task = asyncio.ensure_future(self._drain(lanes))

@@ -25,7 +25,7 @@ from adapters.metrics import EVENT_FAILURES, TROUBLES
 from adapters.postgres import queue, runs, sales
 from adapters.postgres.batch import Batch
 from adapters.postgres.queue import Queued
-from adapters.postgres.routing import route
+from adapters.postgres.routing import prepare, route
 from adapters.postgres.tenancy import across_stores, act_across, act_as, as_store
 from domain.commands import Command
 from domain.errors import Unavailable
@@ -237,9 +237,17 @@ class Router:
                 await act_as(connection, store_id)
                 pending = await queue.still_pending(connection, [q.event.id for q in events if q.commands is None])
                 todo: dict[UUID, Sequence[Command]] = {}
+                moments = {
+                    queued.event.id: queued.event.received_at if self._replays else now
+                    for queued in events
+                    if queued.event.id in pending
+                }
+                if moments:
+                    told = [(q.event, moments[q.event.id]) for q in events if q.event.id in moments]
+                    await prepare(connection, told, shared)
                 for queued in events:
-                    if queued.event.id in pending:
-                        at = queued.event.received_at if self._replays else now
+                    at = moments.get(queued.event.id)
+                    if at is not None:
                         with _step("route", queued):
                             commands = await route(connection, queued.event, at, shared)
                         todo[queued.event.id] = commands

@@ -4,6 +4,8 @@ The events of a lane come in bursts: one customer looks at five products, and ev
 """
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +13,7 @@ from sqlalchemy import Row
 
 from adapters.postgres.sales import Sales
 from domain.events import Who
+from domain.facts import AnyFact, IdentitiesJoined
 from domain.snapshot import PinnedPlan
 from domain.values import Value
 
@@ -32,19 +35,49 @@ class Terms(Value):
     erasures: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Understood:
+    """What an event means to its store.
+
+    Attributes:
+        refused: It is about a customer who was erased.
+        mentioned: What the store's follow-ups know it as, if any of them has to hear of it.
+        about_customer: Whose it is has to be known.
+    """
+
+    facts: Sequence[AnyFact] = ()
+    refused: bool = False
+    mentioned: str | None = None
+    about_customer: bool = False
+
+    @property
+    def previous_id(self) -> str | None:
+        """The id that it declares to be the same person's."""
+        return next((fact.previous_id for fact in self.facts if isinstance(fact, IdentitiesJoined)), None)
+
+
 class Batch:
     """What the events of a transaction share.
 
     Attributes:
         terms: Of each store; its row is locked against a new plan until the transaction ends.
+        understood: What events mean that are still to be applied.
         customers: Whose events with these identities are. Their rows are locked until the transaction ends, so nobody
             else joins them; what this transaction itself says anew of who is who makes it forget them all.
+        looks: How often customers have looked at products, at most: more than the looks that count.
         seen: Products as they were when an event last looked; good enough to tell that a look says nothing new.
         sales: Units sold, written at the end (sales.py).
     """
 
     def __init__(self) -> None:
         self.terms: dict[str, Terms] = {}
+        self.understood: dict[UUID, Understood] = {}
         self.customers: dict[tuple[str, Who], UUID] = {}
+        self.looks: Counter[tuple[str, UUID, str]] = Counter()
         self.seen: dict[tuple[str, str], Row[Any] | None] = {}
         self.sales: Sales = Counter()
+
+    def people_changed(self) -> None:
+        """Forget who is who."""
+        self.customers.clear()
+        self.looks.clear()

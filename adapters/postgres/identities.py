@@ -81,15 +81,15 @@ async def resolve(
     """
     if who.customer_id is not None:
         return await _locked(connection, store_id, who.customer_id)
-    named = _named(who, previous_id)
+    named = identities_of(who, previous_id)
     if not named:
         return None
-    known = (await connection.execute(*_lock_owner(store_id, *_columns(named)))).one_or_none()
+    known = (await connection.execute(*_lock_owner(store_id, *columns(named)))).one_or_none()
     if known is not None:  # by far the most events: nothing new is said
         if known.merged_into is not None:
             return await _locked(connection, store_id, known.merged_into)
         return Resolved(customer_id=known.customer_id)
-    await _serialise(connection, store_id, named)
+    await serialise(connection, store_id, named)
     return await _introduce(connection, store_id, named, who, now, previous_id)
 
 
@@ -116,8 +116,8 @@ async def _introduce(
     return resolved and resolved.model_copy(update=joined)
 
 
-def _named(who: Who, previous_id: str | None) -> list[Identity]:
-    """The identities that an event names, strongest first."""
+def identities_of(who: Who, previous_id: str | None) -> list[Identity]:
+    """Return the identities that an event names, strongest first."""
     named: list[Identity] = []
     if who.user_id is not None:
         named.append(("user", who.user_id))
@@ -146,7 +146,7 @@ def _primary(named: Sequence[Identity], known: dict[Identity, Account], who: Who
     return None
 
 
-async def _serialise(connection: AsyncConnection, store_id: str, named: Sequence[Identity]) -> None:
+async def serialise(connection: AsyncConnection, store_id: str, named: Sequence[Identity]) -> None:
     """Let no two lanes make a customer for the same identity; sorted, so that two can never wait for each other."""
     keys = sorted(ids.lock_key(store_id, kind, value) for kind, value in named)
     among_others = func.pg_advisory_xact_lock_shared(_introducing(store_id))
@@ -163,11 +163,12 @@ def _introducing(store_id: str) -> int:
 
 
 async def _known(connection: AsyncConnection, store_id: str, named: Sequence[Identity]) -> dict[Identity, Account]:
-    rows = (await connection.execute(*_accounts(store_id, *_columns(named)))).all()
+    rows = (await connection.execute(*_accounts(store_id, *columns(named)))).all()
     return {(r.kind, r.value): Account(customer_id=r.customer_id, has_user_id=r.has_user_id) for r in rows}
 
 
-def _columns(named: Sequence[Identity]) -> tuple[list[str], list[str]]:
+def columns(named: Sequence[Identity]) -> tuple[list[str], list[str]]:
+    """Return the kinds and the values of identities, as `among` takes them."""
     return [kind for kind, _ in named], [value for _, value in named]
 
 
@@ -177,10 +178,10 @@ def _accounts(store_id: str, kinds: list[str], values: list[str]) -> Select[Any]
     has_user_id = exists().where(
         account.c.store_id == store_id, account.c.customer_id == identities.c.customer_id, account.c.kind == "user"
     )
-    return select(identities, has_user_id.label("has_user_id")).where(_among(store_id, kinds, values))
+    return select(identities, has_user_id.label("has_user_id")).where(among(store_id, kinds, values))
 
 
-def _among(store_id: str, kinds: list[str], values: list[str]) -> ColumnElement[bool]:
+def among(store_id: str, kinds: list[str], values: list[str]) -> ColumnElement[bool]:
     """Say, in a query of `identities`, that a row is one of these."""
     asked = func.unnest(kinds, values).table_valued("kind", "value").render_derived(name="asked")
     same = and_(identities.c.kind == asked.c.kind, identities.c.value == asked.c.value)
@@ -201,7 +202,7 @@ async def _locked(connection: AsyncConnection, store_id: str, customer_id: UUID)
 @built_once
 def _lock_owner(store_id: str, kinds: list[str], values: list[str]) -> Select[Any]:
     """Find the one customer whom all these identities are known to be of, and lock the row as `_locked` does."""
-    owner = select(identities.c.customer_id).where(_among(store_id, kinds, values)).group_by(identities.c.customer_id)
+    owner = select(identities.c.customer_id).where(among(store_id, kinds, values)).group_by(identities.c.customer_id)
     theirs = owner.having(func.count() == func.cardinality(kinds)).scalar_subquery()
     here = (customers.c.store_id == store_id, customers.c.customer_id == theirs)
     return select(customers.c.customer_id, customers.c.merged_into).where(*here).with_for_update(key_share=True)

@@ -4,6 +4,7 @@ The count begins anew with an order, with any touch of the cart, and with each p
 at the newest look, so that the order in which looks arrive makes no difference.
 """
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -43,6 +44,27 @@ def _often_enough(store_id: str, customer_id: UUID, window: timedelta, often: in
 def _this_often_enough(store_id: str, customer_id: UUID, product_id: str, window: timedelta, often: int) -> Select[Any]:
     mine = and_(views.c.store_id == store_id, views.c.customer_id == customer_id, views.c.product_id == product_id)
     return _counted(mine, _anew(store_id, customer_id), window, often)
+
+
+async def looks(
+    connection: AsyncConnection, store_id: str, pairs: Collection[tuple[UUID, str]]
+) -> dict[tuple[UUID, str], int]:
+    """Count how often customers have looked at products, whether it counts or not; none of them is missing."""
+    if not pairs:
+        return {}
+    often = dict.fromkeys(pairs, 0)
+    customer_ids, product_ids = map(list, zip(*often, strict=True))
+    rows = (await connection.execute(*_looks(store_id, customer_ids, product_ids))).all()
+    return often | {(row.customer_id, row.product_id): row.looks for row in rows}
+
+
+@built_once
+def _looks(store_id: str, customer_ids: list[UUID], product_ids: list[str]) -> Select[Any]:
+    pair = func.unnest(customer_ids, product_ids).table_valued("customer_id", "product_id")
+    pair = pair.render_derived(name="pair")
+    both = (views.c.customer_id == pair.c.customer_id, views.c.product_id == pair.c.product_id)
+    counted = select(views.c.customer_id, views.c.product_id, func.count().label("looks"))
+    return counted.where(views.c.store_id == store_id, *both).group_by(views.c.customer_id, views.c.product_id)
 
 
 def _counted(mine: ColumnElement[bool], anew: ColumnElement[datetime], window: timedelta, often: int) -> Select[Any]:

@@ -133,9 +133,7 @@ async def hold_lanes(connection: AsyncConnection, store_id: str, names: Iterable
         await connection.execute(select(func.pg_advisory_xact_lock(_LANES, lane)))
 
 
-async def next_in_lanes(
-    connection: AsyncConnection, lanes: Collection[int], limit: int, now: datetime
-) -> list[Queued]:
+async def next_in_lanes(connection: AsyncConnection, lanes: Collection[int], limit: int, now: datetime) -> list[Queued]:
     """Return the oldest open events of these lanes that are due, in order.
 
     An event that waits for its retry holds back the other events of the same identity, and only those.

@@ -1,9 +1,10 @@
-"""Routing one event: understand it, find the customer, change the state, and decide what Temporal must do.
+"""Routing events: understand each, find the customer, change the state, and decide what Temporal must do.
 
 All in the caller's transaction; the commands are kept with the event, so nothing is lost between the commit and
 the call to Temporal.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,9 +12,9 @@ from uuid import UUID
 from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.postgres import consents, happenings, identities, interest, plans, runs, tombstones
-from adapters.postgres.apply import Applying, Derived, apply
-from adapters.postgres.batch import Batch, Terms
+from adapters.postgres import acquaintance, consents, happenings, identities, interest, plans, runs, tombstones
+from adapters.postgres.apply import Applying, Derived, apply, catalogue
+from adapters.postgres.batch import Batch, Terms, Understood
 from adapters.postgres.identities import Resolved
 from adapters.postgres.statements import built_once
 from adapters.postgres.tables import carts, orders, stores
@@ -23,7 +24,7 @@ from domain.consent import wants_mail
 from domain.decoding import facts
 from domain.decoding.subject import shown
 from domain.events import Event
-from domain.facts import ConsentPending, EventHeard, Fact, IdentitiesJoined, OrderPlaced
+from domain.facts import ConsentPending, EventHeard, Fact, OrderPlaced, ProductChanged, ProductViewed
 from domain.follow_ups import PURCHASE
 from domain.plans import BrowseAbandonmentPlan, DoubleOptInPlan, FollowUpPlan
 from domain.runs import Outcome, RunState
@@ -32,45 +33,81 @@ from domain.vocabulary import heard_as
 from workflows import enrolment
 
 
+async def prepare(connection: AsyncConnection, told: Sequence[tuple[Event, datetime]], batch: Batch) -> None:
+    """Do for the next events of a store together what would else be done for each of them.
+
+    Args:
+        connection: In a transaction as the store that they are of.
+        told: The events, and the time at which each is applied.
+        batch: Remembers what is found, until they are applied.
+    """
+    store_id = told[0][0].store_id
+    if store_id not in batch.terms:
+        batch.terms[store_id] = await _terms(connection, store_id)
+    terms = batch.terms[store_id]
+    refused = await tombstones.refused(connection, store_id, [e for e, _ in told]) if terms.erasures else set()
+    understood = {e.id: Understood(refused=True) if e.id in refused else _understood(e, terms) for e, _ in told}
+    batch.understood |= understood
+    about = [(event, at, understood[event.id]) for event, at in told if understood[event.id].about_customer]
+    named = [(event.who, means.previous_id, at) for event, at, means in about]
+    plain = await acquaintance.acquaint(connection, store_id, named)
+    batch.customers |= {(store_id, who): customer_id for who, customer_id in plain.items()}
+    looks = {
+        (plain[event.who], fact.product_id)
+        for event, _, means in about
+        for fact in means.facts
+        if isinstance(fact, ProductViewed) and event.who in plain
+    }
+    for (customer_id, product_id), often in (await interest.looks(connection, store_id, looks)).items():
+        batch.looks[store_id, customer_id, product_id] = often
+    seen = {f.product_id for m in understood.values() for f in m.facts if isinstance(f, ProductChanged) and f.seen}
+    await catalogue.remember(connection, store_id, seen, batch)
+
+
 async def route(connection: AsyncConnection, event: Event, now: datetime, batch: Batch) -> list[Command]:
     """Apply an event and return what Temporal must do for it.
 
     What was sold is only counted in the batch; the caller writes it at the end (sales.py).
     """
-    store_id = event.store_id
-    if store_id not in batch.terms:
-        batch.terms[store_id] = await _terms(connection, store_id)
-    terms = batch.terms[store_id]
-    if terms.erasures and await tombstones.refused(connection, event):
+    if event.id not in batch.understood:
+        await prepare(connection, [(event, now)], batch)
+    understood = batch.understood.pop(event.id)
+    if understood.refused:
         return []
-    understood = facts(event, terms.currency)
-    name = heard_as(event.type, event.name) if terms.mentioned else None
-    mentioned = name is not None and name in terms.mentioned
-    if mentioned:
-        understood += shown(event, terms.currency)
+    terms = batch.terms[event.store_id]
     owed: list[Command] = []
     customer_id: UUID | None = None
-    # An event that says nothing else may still say that a browser is a customer's; the catalogue's never does.
-    if mentioned or any(fact.about_customer for fact in understood) or (not understood and _names_two(event)):
-        previous = next((fact.previous_id for fact in understood if isinstance(fact, IdentitiesJoined)), None)
-        resolved = await _resolved(connection, event, previous, now, batch)
+    if understood.about_customer:
+        resolved = await _resolved(connection, event, understood.previous_id, now, batch)
         if resolved is None:
             return []
         customer_id = resolved.customer_id
         if resolved.merged:
             owed += await _rejoin(connection, event, resolved, now, batch)
     applying = Applying(connection, event, customer_id, now, batch)
-    for fact in understood:
+    for fact in understood.facts:
         for derived in await apply(applying, fact):
             owed += await _enrol(connection, event, derived, now, batch)
             if isinstance(derived.fact, OrderPlaced) and PURCHASE in terms.ending:
                 bought = derived.model_copy(update={"fact": EventHeard(at=derived.fact.at, name=PURCHASE)})
                 owed += await _enrol(connection, event, bought, now, batch)
-    if mentioned and name is not None and customer_id is not None:
-        for heard in await happenings.heard(connection, event, name, customer_id, terms.plans.values()):
+    if understood.mentioned is not None and customer_id is not None:
+        offers = terms.plans.values()
+        for heard in await happenings.heard(connection, event, understood.mentioned, customer_id, offers):
             if heard.meets or (heard.name in terms.ending and heard.name != PURCHASE):
                 owed += await _enrol(connection, event, Derived(customer_id=customer_id, fact=heard), now, batch)
     return owed
+
+
+def _understood(event: Event, terms: Terms) -> Understood:
+    understood = facts(event, terms.currency)
+    name = heard_as(event.type, event.name) if terms.mentioned else None
+    mentioned = name if name is not None and name in terms.mentioned else None
+    if mentioned is not None:
+        understood += shown(event, terms.currency)
+    # An event that says nothing else may still say that a browser is a customer's; the catalogue's never does.
+    anybody = any(fact.about_customer for fact in understood) or (not understood and _names_two(event))
+    return Understood(facts=understood, mentioned=mentioned, about_customer=anybody or mentioned is not None)
 
 
 async def _resolved(
@@ -83,7 +120,7 @@ async def _resolved(
     resolved = await identities.resolve(connection, event.store_id, event.who, now, previous_id)
     if resolved is not None:
         if resolved.introduced:
-            batch.customers.clear()
+            batch.people_changed()
         batch.customers[key] = resolved.customer_id
     return resolved
 

@@ -5,12 +5,14 @@ Without the store's salt a hash says nothing; with it one can only ask about an 
 
 from collections.abc import Iterable
 from datetime import datetime
+from uuid import UUID
 
-from sqlalchemy import ColumnElement, Text, and_, cast, exists, func, or_, select, type_coerce
+from sqlalchemy import ColumnElement, Select, Text, cast, exists, func, literal, or_, select, type_coerce
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.postgres.dedup import delete_events
+from adapters.postgres.statements import built_once
 from adapters.postgres.tables import events, stores, tombstones
 from domain.events import Event
 
@@ -20,8 +22,12 @@ OURS = "customer"
 
 def digest(store_id: str, kind: str, value: str) -> ColumnElement[str]:
     """Hash an identity, in SQL: the salt does not leave the database."""
+    return _digest(store_id, f":{kind}:", value)
+
+
+def _digest(store_id: str, kind: ColumnElement[str] | str, value: ColumnElement[str] | str) -> ColumnElement[str]:
     salt = select(cast(stores.c.salt, Text)).where(stores.c.store_id == store_id).scalar_subquery()
-    spelled = salt.concat(f":{kind}:").concat(value)
+    spelled = salt.concat(kind).concat(value)
     return func.encode(func.sha256(func.convert_to(spelled, "UTF8")), "hex")
 
 
@@ -44,26 +50,35 @@ def laid(store_id: str) -> ColumnElement[bool]:
     return exists().where(tombstones.c.store_id == store_id)
 
 
-async def refused(connection: AsyncConnection, event: Event) -> bool:
-    """Forget an event that is about an erased customer and happened before the erasure; tell whether it was one."""
-    asked = _digests(event)
+async def refused(connection: AsyncConnection, store_id: str, told: Iterable[Event]) -> set[UUID]:
+    """Forget the events that are about erased customers and happened before the erasure; return which."""
+    asked = [(event.id, kind, value, event.at) for event in told for kind, value in _named(event)]
     if not asked:
-        return False
-    ours = digest(event.store_id, OURS, str(event.who.customer_id))
-    late = or_(tombstones.c.erased_at >= event.at, tombstones.c.digest == ours)
-    query = select(exists().where(and_(tombstones.c.store_id == event.store_id, tombstones.c.digest.in_(asked), late)))
-    if not await connection.scalar(query):
-        return False
-    await delete_events(connection, event.store_id, events.c.id == event.id)
-    return True
+        return set()
+    event_ids, kinds, values, moments = map(list, zip(*asked, strict=True))
+    found = set((await connection.execute(*_erased(store_id, event_ids, kinds, values, moments))).scalars())
+    if found:
+        await delete_events(connection, store_id, events.c.id.in_(found))
+    return found
 
 
-def _digests(event: Event) -> list[ColumnElement[str]]:
-    """Hash what says whose event it is: a browser only where nothing stronger does."""
+@built_once
+def _erased(
+    store_id: str, event_ids: list[UUID], kinds: list[str], values: list[str], moments: list[datetime]
+) -> Select[UUID]:
+    names = ("event_id", "kind", "value", "at")
+    asked = func.unnest(event_ids, kinds, values, moments).table_valued(*names).render_derived(name="asked").c
+    late = or_(tombstones.c.erased_at >= asked.at, asked.kind == OURS)
+    theirs = tombstones.c.digest == _digest(store_id, literal(":") + asked.kind + ":", asked.value)
+    return select(asked.event_id).where(tombstones.c.store_id == store_id, theirs, late).distinct()
+
+
+def _named(event: Event) -> list[tuple[str, str]]:
+    """Say whose an event is: a browser's only where nothing stronger is named."""
     who, before = event.who, event.payload.get("previousId")
     named = [("user", who.user_id), ("email", who.email and who.email.lower()), (OURS, who.customer_id)]
     if who.user_id is None:
         named.append(("anonymous", who.anonymous_id))
     if event.type == "alias":
         named += [("user", before), ("anonymous", before)]
-    return [digest(event.store_id, kind, str(value)) for kind, value in named if value]
+    return [(kind, str(value)) for kind, value in named if value]

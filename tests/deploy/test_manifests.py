@@ -28,8 +28,8 @@ from cli.health import health
 from cli.main import app
 from cli.operate import system_now
 from domain import ids
+from worker import lanes, router
 from worker import main as worker_main
-from worker import router
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "kubernetes"
@@ -292,7 +292,7 @@ def test_workers_are_counted_by_the_queue_and_the_build_that_they_ask_for() -> N
 
 def test_no_more_routers_than_lanes_can_keep_busy() -> None:
     """Each takes some lanes at a time; one more would find none."""
-    assert the("ScaledObject", "router")["spec"]["maxReplicaCount"] * router._LANES_AT_ONCE <= ids.SHARDS
+    assert the("ScaledObject", "router")["spec"]["maxReplicaCount"] * lanes.AT_ONCE <= ids.SHARDS
 
 
 def connections() -> dict[str, int]:

@@ -22,9 +22,18 @@ async def viewed(on: Applying, fact: ProductViewed) -> list[Derived]:
     }
     await on.connection.execute(_VIEW, row)
     plan = on.plan("browse-abandonment", BrowseAbandonmentPlan)
-    if not plan.enabled:
+    if not plan.enabled or _too_seldom(on, fact, plan.views):
         return []
     return on.me(*await interest.shown(on.connection, on.store_id, on.customer_id, plan, fact.product_id))
+
+
+def _too_seldom(on: Applying, fact: ProductViewed, often: int) -> bool:
+    """Tell whether a look cannot be one of many, so that nobody needs to count which of them count."""
+    pair = (on.store_id, on.customer_id, fact.product_id)
+    if pair not in on.batch.looks:
+        return False
+    on.batch.looks[pair] += 1
+    return on.batch.looks[pair] < often
 
 
 async def view_timed(on: Applying, fact: ViewTimed) -> list[Derived]:

@@ -1,15 +1,18 @@
 """The catalogue, and the customers who wait for something in it."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row, Select, func, select
 from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.postgres import waitlist, watchers
 from adapters.postgres.apply.applying import Applying, Derived, newer
-from adapters.postgres.statements import built_once
+from adapters.postgres.batch import Batch
+from adapters.postgres.statements import built_once, one_of
 from adapters.postgres.tables import products, watchlist
 from domain import ids
 from domain.facts import (
@@ -46,6 +49,20 @@ async def product(on: Applying, fact: ProductChanged) -> list[Derived]:
     if supply > 0 or told_newly.get("withdrawn"):
         return await _arrived(on, fact.product_id, fact.at)
     return []
+
+
+async def remember(connection: AsyncConnection, store_id: str, product_ids: Collection[str], batch: Batch) -> None:
+    """Read products that events of a batch are going to look at, together."""
+    unseen = [product_id for product_id in product_ids if (store_id, product_id) not in batch.seen]
+    if unseen:
+        rows = (await connection.execute(*_known_of(store_id, unseen))).all()
+        batch.seen |= dict.fromkeys(((store_id, product_id) for product_id in unseen), None)
+        batch.seen |= {(store_id, row.product_id): row for row in rows}
+
+
+@built_once
+def _known_of(store_id: str, product_ids: list[str]) -> Select[Any]:
+    return select(products).where(products.c.store_id == store_id, one_of(products.c.product_id, product_ids))
 
 
 async def _row_seen(on: Applying, product_id: str) -> Row[Any] | None:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.postgres.batch import Batch
 from adapters.postgres.identities import new_id
-from adapters.postgres.routing import route
+from adapters.postgres.routing import prepare, route
 from adapters.postgres.tables import identities, messages, runs
 from adapters.postgres.tenancy import as_store
 from domain import ids
@@ -50,8 +50,11 @@ class Telling:
     async def apply_in(self, connection: AsyncConnection, events: Iterable[Event], now: datetime = START) -> None:
         """Apply events in a transaction of the caller, as one batch."""
         batch = Batch()
-        for event in events:
-            await route(connection, event.model_copy(update={"store_id": self.store_id}), now, batch)
+        mine = [event.model_copy(update={"store_id": self.store_id}) for event in events]
+        if mine:
+            await prepare(connection, [(event, now) for event in mine], batch)
+        for event in mine:
+            await route(connection, event, now, batch)
 
     async def customer(self, value: str = "ada", kind: str = "user") -> UUID:
         """Return who an identity stands for."""
