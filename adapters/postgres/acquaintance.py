@@ -1,12 +1,12 @@
 """Acquaintance: the customers of a batch are found, made and locked together, where it is plain who they are.
 
-It is plain if all that an event names is known to be one customer's, or if nobody knows any of it and no other event of
-the batch names any of it in another company. Of whoever it is not plain, identities.py decides when it comes to that
-event: what the events before it say may change the answer.
+It is plain if all that an event names is known to be one customer's, or if nobody knows any of it and no event before
+it leaves a doubt about any of it. Of whoever it is not plain, identities.py decides when it comes to that event: what the
+events before it say may change the answer.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -20,6 +20,21 @@ from adapters.postgres.tables import customers, identities
 from domain.events import Who
 
 
+@dataclass(frozen=True)
+class _Company:
+    """What one event names.
+
+    Attributes:
+        at: When a customer that it makes has come.
+        declares: It declares two ids to be the same person's.
+    """
+
+    who: Who
+    names: Sequence[Identity]
+    at: datetime
+    declares: bool
+
+
 async def acquaint(
     connection: AsyncConnection, store_id: str, told: Sequence[tuple[Who, str | None, datetime]]
 ) -> dict[Who, UUID]:
@@ -28,35 +43,57 @@ async def acquaint(
     Args:
         connection: In a transaction as this store.
         store_id: The store.
-        told: What each event about a customer names, with the id that an `alias` declares to be the same person, and
-            when a customer that it makes has come.
+        told: What each event about a customer names, in order, with the id that an `alias` declares to be the same
+            person, and when a customer that it makes has come.
 
     Returns:
         Those of whom it is plain who they are. Nobody else joins them until the transaction ends.
     """
-    companies = {(who, previous): identities_of(who, previous) for who, previous, _ in told if who.customer_id is None}
-    asked = {who: names for (who, previous), names in companies.items() if previous is None and names}
-    if not asked:
-        return {}
-    owners = await _owners(connection, store_id, {name for names in asked.values() for name in names})
-    named_by = Counter(name for names in companies.values() for name in set(names))
-    strangers = [who for who, names in asked.items() if all(named_by[n] == 1 and n not in owners for n in names)]
-    if strangers:  # first of all locks, as whoever makes a customer alone does it
-        names = sorted(name for who in strangers for name in asked[who])
+    companies = [
+        _Company(who, names, at, previous is not None)
+        for who, previous, at in told
+        if who.customer_id is None and (names := identities_of(who, previous))
+    ]
+    owners = await _owners(connection, store_id, {name for company in companies for name in company.names})
+    plain, strangers = _plain(companies, owners)
+    if strangers:
+        # Before all other locks, as whoever makes a customer alone does it.
+        names = sorted(name for company in strangers.values() for name in company.names)
         await serialise(connection, store_id, names)
         made_meanwhile = await _owners(connection, store_id, names)
-        strangers = [who for who in strangers if not any(name in made_meanwhile for name in asked[who])]
-    theirs = {who: {owners.get(name) for name in names} for who, names in asked.items()}
-    known = {who: ids.pop() for who, ids in theirs.items() if len(ids) == 1}
-    locked = await _lock(connection, store_id, {owner for owner in known.values() if owner is not None})
-    plain = {who: owner for who, owner in known.items() if owner in locked}
+        if made_meanwhile:
+            plain, strangers = _plain(companies, owners | made_meanwhile)
+    locked = await _lock(connection, store_id, set(plain.values()) - strangers.keys())
     if strangers:
-        came = {who: at for who, _, at in reversed(told)}
-        plain |= await _make(connection, store_id, {who: (asked[who], came[who]) for who in strangers})
-    return plain
+        await _make(connection, store_id, strangers)
+    return {who: owner for who, owner in plain.items() if owner in locked or owner in strangers}
 
 
-async def _owners(connection: AsyncConnection, store_id: str, names: Iterable[Identity]) -> dict[Identity, UUID]:
+def _plain(
+    companies: Sequence[_Company], owners: Mapping[Identity, UUID]
+) -> tuple[dict[Who, UUID], dict[UUID, _Company]]:
+    """Go through what the events name; say whose it plainly is, and which customers are to be made for it."""
+    known = dict(owners)
+    plain: dict[Who, UUID] = {}
+    strangers: dict[UUID, _Company] = {}
+    doubtful: set[Identity] = set()
+    for company in companies:
+        theirs = {known.get(name) for name in company.names}
+        owner = theirs.pop() if len(theirs) == 1 and not company.declares else None
+        if owner is None and not company.declares and not any(n in known or n in doubtful for n in company.names):
+            owner = new_id()
+            strangers[owner] = company
+            known |= dict.fromkeys(company.names, owner)
+        if owner is None:
+            doubtful.update(company.names)
+        else:
+            plain.setdefault(company.who, owner)
+    return plain, strangers
+
+
+async def _owners(connection: AsyncConnection, store_id: str, names: Collection[Identity]) -> dict[Identity, UUID]:
+    if not names:
+        return {}
     rows = (await connection.execute(*_owned(store_id, *columns(sorted(names))))).all()
     return {(row.kind, row.value): row.customer_id for row in rows}
 
@@ -82,16 +119,12 @@ def _lock_all(store_id: str, customer_ids: list[UUID]) -> Select[Any]:
     return query.order_by(customers.c.customer_id).with_for_update(key_share=True)
 
 
-async def _make(
-    connection: AsyncConnection, store_id: str, strangers: Mapping[Who, tuple[Sequence[Identity], datetime]]
-) -> dict[Who, UUID]:
-    made = {who: new_id() for who in strangers}
-    moments = [at for _, at in strangers.values()]
-    await connection.execute(*_new_customers(store_id, list(made.values()), moments))
-    each = [(name, made[who]) for who, (names, _) in strangers.items() for name in names]
+async def _make(connection: AsyncConnection, store_id: str, strangers: Mapping[UUID, _Company]) -> None:
+    moments = [company.at for company in strangers.values()]
+    await connection.execute(*_new_customers(store_id, list(strangers), moments))
+    each = [(name, customer_id) for customer_id, company in strangers.items() for name in company.names]
     kinds, values = columns([name for name, _ in each])
-    await connection.execute(*_new_identities(store_id, kinds, values, [owner for _, owner in each]))
-    return made
+    await connection.execute(*_new_identities(store_id, kinds, values, [customer_id for _, customer_id in each]))
 
 
 @built_once

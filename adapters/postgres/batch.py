@@ -14,7 +14,7 @@ from sqlalchemy import Row
 from adapters.postgres.sales import Sales
 from domain.events import Who
 from domain.facts import AnyFact, IdentitiesJoined
-from domain.snapshot import PinnedPlan
+from domain.snapshot import PinnedPlan, Snapshot
 from domain.values import Value
 
 
@@ -64,6 +64,8 @@ class Batch:
         understood: What events mean that are still to be applied.
         customers: Whose events with these identities are. Their rows are locked until the transaction ends, so nobody
             else joins them; what this transaction itself says anew of who is who makes it forget them all.
+        locked: Customers whose rows are locked.
+        snapshots: What the rules know of locked customers, as this transaction has left it (snapshots.py).
         looks: How often customers have looked at products, at most: more than the looks that count.
         seen: Products as they were when an event last looked; good enough to tell that a look says nothing new.
         sales: Units sold, written at the end (sales.py).
@@ -73,11 +75,14 @@ class Batch:
         self.terms: dict[str, Terms] = {}
         self.understood: dict[UUID, Understood] = {}
         self.customers: dict[tuple[str, Who], UUID] = {}
+        self.locked: set[tuple[str, UUID]] = set()
+        self.snapshots: dict[tuple[str, UUID], Snapshot] = {}
         self.looks: Counter[tuple[str, UUID, str]] = Counter()
         self.seen: dict[tuple[str, str], Row[Any] | None] = {}
         self.sales: Sales = Counter()
 
-    def people_changed(self) -> None:
-        """Forget who is who."""
+    def people_joined(self) -> None:
+        """Forget who is who, and all that was known of them."""
         self.customers.clear()
         self.looks.clear()
+        self.snapshots.clear()

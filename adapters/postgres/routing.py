@@ -9,24 +9,32 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.postgres import acquaintance, consents, happenings, identities, interest, plans, runs, tombstones
+from adapters.postgres import (
+    acquaintance,
+    consents,
+    happenings,
+    identities,
+    interest,
+    plans,
+    runs,
+    snapshots,
+    tombstones,
+)
 from adapters.postgres.apply import Applying, Derived, apply, catalogue
 from adapters.postgres.batch import Batch, Terms, Understood
 from adapters.postgres.identities import Resolved
 from adapters.postgres.statements import built_once
-from adapters.postgres.tables import carts, orders, stores
-from domain.cart import Cart
+from adapters.postgres.tables import stores
 from domain.commands import Command, EndRun, JoinRun, SignalRun
-from domain.consent import wants_mail
 from domain.decoding import facts
 from domain.decoding.subject import shown
 from domain.events import Event
 from domain.facts import ConsentPending, EventHeard, Fact, OrderPlaced, ProductChanged, ProductViewed
 from domain.follow_ups import PURCHASE
-from domain.plans import BrowseAbandonmentPlan, DoubleOptInPlan, FollowUpPlan
+from domain.plans import BrowseAbandonmentPlan, FollowUpPlan
 from domain.runs import Outcome, RunState
 from domain.snapshot import Snapshot
 from domain.vocabulary import heard_as
@@ -52,6 +60,7 @@ async def prepare(connection: AsyncConnection, told: Sequence[tuple[Event, datet
     named = [(event.who, means.previous_id, at) for event, at, means in about]
     plain = await acquaintance.acquaint(connection, store_id, named)
     batch.customers |= {(store_id, who): customer_id for who, customer_id in plain.items()}
+    batch.locked |= {(store_id, customer_id) for customer_id in plain.values()}
     looks = {
         (plain[event.who], fact.product_id)
         for event, _, means in about
@@ -60,6 +69,8 @@ async def prepare(connection: AsyncConnection, told: Sequence[tuple[Event, datet
     }
     for (customer_id, product_id), often in (await interest.looks(connection, store_id, looks)).items():
         batch.looks[store_id, customer_id, product_id] = often
+    entering = {plain[e.who] for e, _, m in about if e.who in plain and any(map(snapshots.needed_for, m.facts))}
+    await snapshots.remember(connection, store_id, entering, told[0][1], batch)
     seen = {f.product_id for m in understood.values() for f in m.facts if isinstance(f, ProductChanged) and f.seen}
     await catalogue.remember(connection, store_id, seen, batch)
 
@@ -86,6 +97,7 @@ async def route(connection: AsyncConnection, event: Event, now: datetime, batch:
             owed += await _rejoin(connection, event, resolved, now, batch)
     applying = Applying(connection, event, customer_id, now, batch)
     for fact in understood.facts:
+        snapshots.outdated_by(fact, event.store_id, customer_id, batch)
         for derived in await apply(applying, fact):
             owed += await _enrol(connection, event, derived, now, batch)
             if isinstance(derived.fact, OrderPlaced) and PURCHASE in terms.ending:
@@ -119,9 +131,15 @@ async def _resolved(
         return Resolved(customer_id=batch.customers[key])
     resolved = await identities.resolve(connection, event.store_id, event.who, now, previous_id)
     if resolved is not None:
-        if resolved.introduced:
-            batch.people_changed()
+        if resolved.merged:
+            batch.people_joined()
+        elif resolved.introduced:
+            said = set(identities.identities_of(event.who, previous_id))
+            for known in list(batch.customers):
+                if not said.isdisjoint(identities.identities_of(known[1], None)):
+                    del batch.customers[known]
         batch.customers[key] = resolved.customer_id
+        batch.locked.add((event.store_id, resolved.customer_id))
     return resolved
 
 
@@ -155,59 +173,16 @@ async def _enrol(
 ) -> list[Command]:
     if not enrolment.matters(derived.fact):
         return []
-    state = await snapshot(connection, event, derived.customer_id, now, batch)
-    return await runs.write_down(connection, event.store_id, enrolment.commands(derived.fact, state), now)
+    state = await snapshots.snapshot(connection, event, derived.customer_id, now, batch)
+    return await _write_down(connection, state, enrolment.commands(derived.fact, state), batch)
 
 
-async def snapshot(
-    connection: AsyncConnection, event: Event, customer_id: UUID | None, now: datetime, batch: Batch
-) -> Snapshot:
-    """Read what the enrolment rules need to know."""
-    store_id = event.store_id
-    terms = batch.terms[store_id]
-    known = Snapshot(
-        store_id=store_id, now=now, trigger=str(event.id), timezone=terms.timezone, plans=terms.plans
-    )  # fmt: skip
-    if customer_id is None:
-        return known
-    found = (await connection.execute(*_history(store_id, customer_id))).one()
-    return known.model_copy(
-        update={
-            "customer_id": customer_id,
-            "cart": Cart() if found.cart is None else Cart.model_validate(found.cart),
-            "orders": found.orders,
-            "last_order_at": found.last_order_at,
-            "last_purchase_at": found.last_purchase_at,
-            "unconfirmed": await _unconfirmed(connection, store_id, customer_id, known),
-            "open_runs": tuple(await runs.open_runs(connection, store_id, customer_id, now)),
-            "begun": frozenset(found.begun or ()),
-            "last_sent": {journey: datetime.fromisoformat(at) for journey, at in (found.last_sent or {}).items()},
-        }
-    )
-
-
-@built_once
-def _history(store_id: str, customer_id: UUID) -> Select[Any]:
-    """Select what a customer has, bought, entered and got."""
-    mine = (orders.c.store_id == store_id) & (orders.c.customer_id == customer_id)
-    standing = mine & (orders.c.status == "placed") & orders.c.placed_at.is_not(None)
-    cart = select(carts.c.cart).where(carts.c.store_id == store_id, carts.c.customer_id == customer_id)
-    return select(
-        cart.scalar_subquery().label("cart"),
-        select(func.count()).select_from(orders).where(standing).scalar_subquery().label("orders"),
-        select(func.max(orders.c.placed_at)).where(standing).scalar_subquery().label("last_order_at"),
-        select(func.max(orders.c.placed_at)).where(mine).scalar_subquery().label("last_purchase_at"),
-        runs.ever_begun(store_id, customer_id).label("begun"),
-        runs.last_sent(store_id, customer_id).label("last_sent"),
-    )
-
-
-async def _unconfirmed(connection: AsyncConnection, store_id: str, customer_id: UUID, known: Snapshot) -> bool:
-    """Tell whether the store asks for a confirmation that the customer has not given; most stores do not ask."""
-    if "double-opt-in" not in known.plans or not known.plan("double-opt-in", DoubleOptInPlan).enabled:
-        return False
-    records = await consents.of_customer(connection, store_id, customer_id)
-    return not wants_mail(records, await consents.address_of(connection, store_id, customer_id))
+async def _write_down(
+    connection: AsyncConnection, state: Snapshot, commands: Sequence[Command], batch: Batch
+) -> list[Command]:
+    if commands and state.customer_id is not None:
+        batch.snapshots.pop((state.store_id, state.customer_id), None)
+    return await runs.write_down(connection, state.store_id, commands, state.now)
 
 
 async def _rejoin(
@@ -215,7 +190,7 @@ async def _rejoin(
 ) -> list[Command]:
     """Make the runs of the joined customers one set: one run per journey and product remains, the oldest."""
     customer_id = resolved.customer_id
-    state = await snapshot(connection, event, customer_id, now, batch)
+    state = await snapshots.snapshot(connection, event, customer_id, now, batch)
     kept: dict[tuple[str, str | None], RunState] = {}
     owed = _already_bought(state)
     over = {command.run_id for command in owed}
@@ -229,7 +204,7 @@ async def _rejoin(
         kept[key] = run
         if run.run_id in resolved.moved_runs:
             owed.append(JoinRun(run_id=run.run_id, workflow_id=run.workflow_id, customer_id=customer_id))
-    commands = await runs.write_down(connection, event.store_id, owed, now)
+    commands = await _write_down(connection, state, owed, batch)
     # Together they may have looked at a product often enough.
     plan = state.plan("browse-abandonment", BrowseAbandonmentPlan)
     for shown_now in await interest.shown(connection, event.store_id, customer_id, plan):

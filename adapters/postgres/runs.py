@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ScalarSelect, Select, Update, func, select, update
+from sqlalchemy import Select, Update, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.postgres import pauses
-from adapters.postgres.statements import built_once
+from adapters.postgres.statements import built_once, one_of
 from adapters.postgres.tables import messages, runs
 from domain.commands import Command, EndRun, NewRun, RestartRun, SignalRun, StartRun
 from domain.delivery import Result
@@ -19,14 +19,16 @@ from domain.runs import Outcome, RunState
 _NEW = upsert(runs).on_conflict_do_nothing(index_elements=[runs.c.store_id, runs.c.run_id]).returning(runs.c.run_id)
 
 
-async def open_runs(connection: AsyncConnection, store_id: str, customer_id: UUID, now: datetime) -> list[RunState]:
-    """Return a customer's runs under way, oldest first."""
-    rows = (await connection.execute(*_open(store_id, customer_id, now))).all()
+async def open_runs(
+    connection: AsyncConnection, store_id: str, customer_ids: list[UUID], now: datetime
+) -> list[RunState]:
+    """Return the runs under way of customers, oldest first."""
+    rows = (await connection.execute(*_open(store_id, customer_ids, now))).all()
     return [RunState.model_validate(row, from_attributes=True) for row in rows]
 
 
 @built_once
-def _open(store_id: str, customer_id: UUID, now: datetime) -> Select[Any]:
+def _open(store_id: str, customer_ids: list[UUID], now: datetime) -> Select[Any]:
     sent = (
         select(func.count())
         .where(
@@ -38,7 +40,7 @@ def _open(store_id: str, customer_id: UUID, now: datetime) -> Select[Any]:
     )
     return (
         select(runs, sent.label("sent"))
-        .where(runs.c.store_id == store_id, runs.c.customer_id == customer_id)
+        .where(runs.c.store_id == store_id, one_of(runs.c.customer_id, customer_ids))
         .where(runs.c.ended_at.is_(None), runs.c.expires_at + pauses.prolonged(now) > now)
         .order_by(runs.c.begun_at, runs.c.run_id)
     )
@@ -119,21 +121,3 @@ def _expire(store_id: str, workflow_id: str, successor: UUID, now: datetime) -> 
     stale = (runs.c.workflow_id == workflow_id, runs.c.run_id != successor, runs.c.ended_at.is_(None))
     change = update(runs).where(runs.c.store_id == store_id, *stale)
     return change.values(ended_at=now, outcome=Outcome.EXPIRED, because="never closed")
-
-
-def ever_begun(store_id: str, customer_id: UUID) -> ScalarSelect[Any]:
-    """Select the journeys a customer has ever entered, as an array."""
-    mine = (runs.c.store_id == store_id) & (runs.c.customer_id == customer_id)
-    return select(func.array_agg(runs.c.journey.distinct())).where(mine).scalar_subquery()
-
-
-def last_sent(store_id: str, customer_id: UUID) -> ScalarSelect[Any]:
-    """Select when each journey last wrote to a customer, as a JSON object."""
-    newest = (
-        select(messages.c.journey, func.max(messages.c.sending_at).label("at"))
-        .where(messages.c.store_id == store_id, messages.c.customer_id == customer_id)
-        .where(messages.c.state.in_([Result.SENT, Result.UNKNOWN]))
-        .group_by(messages.c.journey)
-        .subquery()
-    )
-    return select(func.jsonb_object_agg(newest.c.journey, newest.c.at)).scalar_subquery()

@@ -32,11 +32,14 @@ async def _cart(on: Applying) -> Cart:
 
 async def cart_change(on: Applying, fact: CartLineChanged | CartReported) -> list[Derived]:
     """Keep the cart, and say whether it is another one now."""
-    old = await _cart(on)
+    known = on.batch.snapshots.get((on.store_id, on.customer_id))
+    old = await _cart(on) if known is None else known.cart
     new = old.with_change(on.event.id, fact) if isinstance(fact, CartLineChanged) else old.with_report(fact)
     if new == old:
         return []
     await carts.save(on.connection, on.store_id, on.customer_id, new)
+    if known is not None:
+        on.batch.snapshots[on.store_id, on.customer_id] = known.model_copy(update={"cart": new})
     if new.lines:
         at = new.changed_at or fact.at
         items = sum(line.quantity for line in new.lines)

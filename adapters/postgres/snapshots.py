@@ -1,0 +1,139 @@
+"""Snapshots: what the enrolment rules need to know of customers, read for many at once and remembered in the batch.
+
+A snapshot is remembered of a customer whose row is locked, until this transaction changes anything that it is made of:
+orders, runs or messages. A cart is written and remembered at once (`apply/purchases.py`).
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from adapters.postgres import consents, runs
+from adapters.postgres.batch import Batch
+from domain.cart import Cart
+from domain.consent import wants_mail
+from domain.events import Event
+from domain.facts import (
+    CartLineChanged,
+    CartReported,
+    ConsentChanged,
+    Fact,
+    NewsletterSubscribed,
+    OrderPlaced,
+    OrderUpdated,
+    ProductChanged,
+    ProductViewed,
+    ProfileChanged,
+    SignedUp,
+    ViewTimed,
+)
+from domain.plans import DoubleOptInPlan
+from domain.runs import RunState
+from domain.snapshot import Snapshot
+
+# What a customer has, bought, entered and got.
+_HISTORY = text("""
+    select who.customer_id, bought.*,
+           (select c.cart from carts c where c.store_id = :store_id and c.customer_id = who.customer_id) as cart,
+           (select array_agg(distinct r.journey) from runs r
+             where r.store_id = :store_id and r.customer_id = who.customer_id) as begun,
+           (select jsonb_object_agg(newest.journey, newest.at) from (
+               select m.journey, max(m.sending_at) as at from messages m
+                where m.store_id = :store_id and m.customer_id = who.customer_id and m.state in ('sent', 'unknown')
+                group by m.journey) newest) as last_sent
+      from unnest(cast(:customer_ids as uuid[])) as who (customer_id)
+     cross join lateral (
+           select count(o.placed_at) filter (where o.status = 'placed') as orders,
+                  max(o.placed_at) filter (where o.status = 'placed') as last_order_at,
+                  max(o.placed_at) as last_purchase_at
+             from orders o where o.store_id = :store_id and o.customer_id = who.customer_id) bought
+""")
+_LEAVE_IT = (
+    CartLineChanged, CartReported, ConsentChanged, NewsletterSubscribed, ProductChanged, ProductViewed, ProfileChanged,
+    SignedUp, ViewTimed,
+)  # fmt: skip
+_LEAD_TO_IT = (CartLineChanged, CartReported, SignedUp, NewsletterSubscribed)
+"""Kinds of facts for which a snapshot is needed nearly always, and which do not change it themselves."""
+
+
+def needed_for(fact: Fact) -> bool:
+    """Tell whether whoever applies a fact is going to ask for a snapshot as it was before."""
+    return isinstance(fact, _LEAD_TO_IT)
+
+
+def outdated_by(fact: Fact, store_id: str, customer_id: UUID | None, batch: Batch) -> None:
+    """Forget the snapshots that a fact about a customer may change; called before it does."""
+    if isinstance(fact, _LEAVE_IT):
+        return
+    if customer_id is not None and isinstance(fact, OrderPlaced | OrderUpdated):
+        batch.snapshots.pop((store_id, customer_id), None)
+    else:  # a refund may be of another customer's order, a bounce of another customer's message
+        batch.snapshots.clear()
+
+
+async def remember(
+    connection: AsyncConnection, store_id: str, customer_ids: Iterable[UUID], now: datetime, batch: Batch
+) -> None:
+    """Read customers whose rows are locked, together."""
+    wanted = [customer_id for customer_id in customer_ids if (store_id, customer_id) not in batch.snapshots]
+    if wanted:
+        for customer_id, snapshot in (await _read(connection, store_id, wanted, now, batch)).items():
+            batch.snapshots[store_id, customer_id] = snapshot
+
+
+async def snapshot(
+    connection: AsyncConnection, event: Event, customer_id: UUID | None, now: datetime, batch: Batch
+) -> Snapshot:
+    """Return what the enrolment rules need to know for an event."""
+    store_id = event.store_id
+    if customer_id is None:
+        return _nobody(store_id, now, batch).model_copy(update={"trigger": str(event.id)})
+    known = batch.snapshots.get((store_id, customer_id))
+    if known is None or known.now != now:
+        known = (await _read(connection, store_id, [customer_id], now, batch))[customer_id]
+        if (store_id, customer_id) in batch.locked:
+            batch.snapshots[store_id, customer_id] = known
+    unconfirmed = await _unconfirmed(connection, store_id, customer_id, known)
+    return known.model_copy(update={"trigger": str(event.id), "unconfirmed": unconfirmed})
+
+
+def _nobody(store_id: str, now: datetime, batch: Batch) -> Snapshot:
+    terms = batch.terms[store_id]
+    return Snapshot(store_id=store_id, now=now, trigger="", timezone=terms.timezone, plans=terms.plans)
+
+
+async def _read(
+    connection: AsyncConnection, store_id: str, customer_ids: list[UUID], now: datetime, batch: Batch
+) -> dict[UUID, Snapshot]:
+    under_way: dict[UUID, list[RunState]] = defaultdict(list)
+    for run in await runs.open_runs(connection, store_id, customer_ids, now):
+        under_way[run.customer_id].append(run)
+    asked = {"store_id": store_id, "customer_ids": customer_ids}
+    nobody = _nobody(store_id, now, batch)
+    return {
+        found.customer_id: nobody.model_copy(
+            update={
+                "customer_id": found.customer_id,
+                "cart": Cart() if found.cart is None else Cart.model_validate(found.cart),
+                "orders": found.orders,
+                "last_order_at": found.last_order_at,
+                "last_purchase_at": found.last_purchase_at,
+                "open_runs": tuple(under_way[found.customer_id]),
+                "begun": frozenset(found.begun or ()),
+                "last_sent": {journey: datetime.fromisoformat(at) for journey, at in (found.last_sent or {}).items()},
+            }
+        )
+        for found in (await connection.execute(_HISTORY, asked)).all()
+    }
+
+
+async def _unconfirmed(connection: AsyncConnection, store_id: str, customer_id: UUID, known: Snapshot) -> bool:
+    """Tell whether the store asks for a confirmation that the customer has not given; most stores do not ask."""
+    if "double-opt-in" not in known.plans or not known.plan("double-opt-in", DoubleOptInPlan).enabled:
+        return False
+    records = await consents.of_customer(connection, store_id, customer_id)
+    return not wants_mail(records, await consents.address_of(connection, store_id, customer_id))
