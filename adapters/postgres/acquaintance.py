@@ -1,8 +1,8 @@
 """Acquaintance: the customers of a batch are found, made and locked together, where it is plain who they are.
 
 It is plain if all that an event names is known to be one customer's, or if nobody knows any of it and no event before
-it leaves a doubt about any of it. Of whoever it is not plain, identities.py decides when it comes to that event: what the
-events before it say may change the answer.
+it leaves a doubt about any of it. Of whoever it is not plain, identities.py decides when it comes to that event: what
+the events before it say may change the answer.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
