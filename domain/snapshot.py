@@ -1,5 +1,6 @@
 """The snapshot that the enrolment rules see: a customer (or a product) right after a fact was applied."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TypeVar
 from uuid import UUID
@@ -55,14 +56,11 @@ class Snapshot(Value):
 
     def pinned(self, journey: str, model: type[Plan]) -> PinnedPlan:
         """Return the version and the plan that a run beginning now takes."""
-        return self.plans.get(journey) or PinnedPlan(journey=journey, plan=model.model_validate({}))
+        return _pinned(self.plans, journey, model)
 
     def plan(self, journey: str, model: type[PlanT]) -> PlanT:
         """Return the plan that a run beginning now takes."""
-        plan = self.pinned(journey, model).plan
-        if not isinstance(plan, model):
-            raise TypeError(f"the plan of {journey} is a {type(plan).__name__}, not a {model.__name__}")
-        return plan
+        return offered(self.plans, journey, model)
 
     def open_run(self, journey: str, product_id: str | None = None) -> RunState | None:
         """Return the customer's run under way in a journey (about a product, if one is given), if there is one."""
@@ -81,3 +79,15 @@ class Snapshot(Value):
     def late(self, at: datetime, plan: Plan) -> bool:
         """Tell whether an event reached us too late to start anything."""
         return self.now - at > plan.lateness
+
+
+def offered(plans: Mapping[str, PinnedPlan], journey: str, model: type[PlanT]) -> PlanT:
+    """Return the plan that a store's plans give a journey: its own, or the default."""
+    plan = _pinned(plans, journey, model).plan
+    if not isinstance(plan, model):
+        raise TypeError(f"the plan of {journey} is a {type(plan).__name__}, not a {model.__name__}")
+    return plan
+
+
+def _pinned(plans: Mapping[str, PinnedPlan], journey: str, model: type[Plan]) -> PinnedPlan:
+    return plans.get(journey) or PinnedPlan(journey=journey, plan=model.model_validate({}))

@@ -6,6 +6,7 @@ The events of a lane come in bursts: one customer looks at five products, and ev
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -33,6 +34,10 @@ class Terms(Value):
     mentioned: frozenset[str] = frozenset()
     ending: frozenset[str] = frozenset()
     erasures: bool = False
+
+    def snapshot(self, store_id: str, now: datetime) -> Snapshot:
+        """Return what is true of nobody in particular."""
+        return Snapshot(store_id=store_id, now=now, trigger="", timezone=self.timezone, plans=self.plans)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,7 @@ class Batch:
             else joins them; what this transaction itself says anew of who is who makes it forget them all.
         locked: Customers whose rows are locked.
         snapshots: What the rules know of locked customers, as this transaction has left it (snapshots.py).
-        looks: How often customers have looked at products, at most: more than the looks that count.
+        looked: Looks at products that are kept already (apply/browsing.py).
         seen: Products as they were when an event last looked; good enough to tell that a look says nothing new.
         sales: Units sold, written at the end (sales.py).
     """
@@ -77,12 +82,11 @@ class Batch:
         self.customers: dict[tuple[str, Who], UUID] = {}
         self.locked: set[tuple[str, UUID]] = set()
         self.snapshots: dict[tuple[str, UUID], Snapshot] = {}
-        self.looks: Counter[tuple[str, UUID, str]] = Counter()
+        self.looked: set[UUID] = set()
         self.seen: dict[tuple[str, str], Row[Any] | None] = {}
         self.sales: Sales = Counter()
 
     def people_joined(self) -> None:
         """Forget who is who, and all that was known of them."""
         self.customers.clear()
-        self.looks.clear()
         self.snapshots.clear()

@@ -4,6 +4,7 @@ The count begins anew with an order, with any touch of the cart, and with each p
 at the newest look, so that the order in which looks arrive makes no difference.
 """
 
+from collections import Counter
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
@@ -48,14 +49,11 @@ def _this_often_enough(store_id: str, customer_id: UUID, product_id: str, window
 
 async def looks(
     connection: AsyncConnection, store_id: str, pairs: Collection[tuple[UUID, str]]
-) -> dict[tuple[UUID, str], int]:
-    """Count how often customers have looked at products, whether it counts or not; none of them is missing."""
-    if not pairs:
-        return {}
-    often = dict.fromkeys(pairs, 0)
-    customer_ids, product_ids = map(list, zip(*often, strict=True))
+) -> Counter[tuple[UUID, str]]:
+    """Count how often customers have looked at products, whether it counts or not."""
+    customer_ids, product_ids = map(list, zip(*pairs, strict=True))
     rows = (await connection.execute(*_looks(store_id, customer_ids, product_ids))).all()
-    return often | {(row.customer_id, row.product_id): row.looks for row in rows}
+    return Counter({(row.customer_id, row.product_id): row.looks for row in rows})
 
 
 @built_once

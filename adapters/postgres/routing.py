@@ -23,7 +23,7 @@ from adapters.postgres import (
     snapshots,
     tombstones,
 )
-from adapters.postgres.apply import Applying, Derived, apply, catalogue
+from adapters.postgres.apply import Applying, Derived, apply, browsing, catalogue
 from adapters.postgres.batch import Batch, Terms, Understood
 from adapters.postgres.identities import Resolved
 from adapters.postgres.statements import built_once
@@ -61,17 +61,23 @@ async def prepare(connection: AsyncConnection, told: Sequence[tuple[Event, datet
     plain = await acquaintance.acquaint(connection, store_id, named)
     batch.customers |= {(store_id, who): customer_id for who, customer_id in plain.items()}
     batch.locked |= {(store_id, customer_id) for customer_id in plain.values()}
-    looks = {
-        (plain[event.who], fact.product_id)
+    all_facts = [fact for means in understood.values() for fact in means.facts]
+    looks = [
+        (event.id, plain[event.who], fact)
         for event, _, means in about
         for fact in means.facts
         if isinstance(fact, ProductViewed) and event.who in plain
-    }
-    for (customer_id, product_id), often in (await interest.looks(connection, store_id, looks)).items():
-        batch.looks[store_id, customer_id, product_id] = often
+    ]
+    # What the events say of who is who, and what reads looks, must find those before it, and no other.
+    if (
+        looks
+        and all(e.who in plain or e.who.customer_id for e, _, _ in about)
+        and not any(map(browsing.looks_back, all_facts))
+    ):
+        await browsing.keep_ahead(connection, store_id, looks, batch)
     entering = {plain[e.who] for e, _, m in about if e.who in plain and any(map(snapshots.needed_for, m.facts))}
     await snapshots.remember(connection, store_id, entering, told[0][1], batch)
-    seen = {f.product_id for m in understood.values() for f in m.facts if isinstance(f, ProductChanged) and f.seen}
+    seen = {fact.product_id for fact in all_facts if isinstance(fact, ProductChanged) and fact.seen}
     await catalogue.remember(connection, store_id, seen, batch)
 
 

@@ -91,7 +91,7 @@ async def snapshot(
     """Return what the enrolment rules need to know for an event."""
     store_id = event.store_id
     if customer_id is None:
-        return _nobody(store_id, now, batch).model_copy(update={"trigger": str(event.id)})
+        return batch.terms[store_id].snapshot(store_id, now).model_copy(update={"trigger": str(event.id)})
     known = batch.snapshots.get((store_id, customer_id))
     if known is None or known.now != now:
         known = (await _read(connection, store_id, [customer_id], now, batch))[customer_id]
@@ -101,11 +101,6 @@ async def snapshot(
     return known.model_copy(update={"trigger": str(event.id), "unconfirmed": unconfirmed})
 
 
-def _nobody(store_id: str, now: datetime, batch: Batch) -> Snapshot:
-    terms = batch.terms[store_id]
-    return Snapshot(store_id=store_id, now=now, trigger="", timezone=terms.timezone, plans=terms.plans)
-
-
 async def _read(
     connection: AsyncConnection, store_id: str, customer_ids: list[UUID], now: datetime, batch: Batch
 ) -> dict[UUID, Snapshot]:
@@ -113,7 +108,7 @@ async def _read(
     for run in await runs.open_runs(connection, store_id, customer_ids, now):
         under_way[run.customer_id].append(run)
     asked = {"store_id": store_id, "customer_ids": customer_ids}
-    nobody = _nobody(store_id, now, batch)
+    nobody = batch.terms[store_id].snapshot(store_id, now)
     return {
         found.customer_id: nobody.model_copy(
             update={

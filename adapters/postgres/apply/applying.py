@@ -12,7 +12,7 @@ from adapters.postgres.statements import put
 from domain.events import Event
 from domain.facts import AnyFact, Fact
 from domain.plans import Plan
-from domain.snapshot import Snapshot
+from domain.snapshot import offered
 from domain.values import Value
 
 PlanT = TypeVar("PlanT", bound=Plan)
@@ -56,9 +56,7 @@ class Applying:
 
     def plan(self, journey: str, model: type[PlanT]) -> PlanT:
         """Return the store's plan for a journey."""
-        known = self.batch.terms[self.store_id].plans
-        state = Snapshot(store_id=self.store_id, now=self.now, trigger="", plans=known)
-        return state.plan(journey, model)
+        return offered(self.batch.terms[self.store_id].plans, journey, model)
 
     async def put(self, table: Table, key: dict[str, Any], values: dict[str, Any]) -> None:
         """Insert or update one row of this store."""

@@ -1,39 +1,97 @@
 """Browsing: what customers look at, products and our messages."""
 
-from sqlalchemy import select, update
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Text, cast, func, select, update
+from sqlalchemy.dialects.postgresql import Insert
 from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.postgres import attribution, interest
 from adapters.postgres.apply.applying import Applying, Derived
+from adapters.postgres.batch import Batch
+from adapters.postgres.statements import built_once
 from adapters.postgres.tables import views
-from domain.facts import LinkClicked, MessageOpened, ProductViewed, ViewTimed
+from domain.facts import (
+    Fact,
+    LinkClicked,
+    MessageOpened,
+    PriceDropped,
+    PriceRose,
+    ProductChanged,
+    ProductViewed,
+    ProductWatched,
+    ViewTimed,
+)
 from domain.plans import BrowseAbandonmentPlan
+from domain.snapshot import offered
 
 _VIEW = upsert(views).on_conflict_do_nothing()
+_TOLD = ("product_id", "category", "price_minor", "currency", "at")
+_COLUMNS = ("view_id", "customer_id", *_TOLD)
 
 
 async def viewed(on: Applying, fact: ProductViewed) -> list[Derived]:
     """Keep a look at a product, and say whether it was one of many."""
+    if on.event.id in on.batch.looked:
+        return []
     row = {
         "store_id": on.store_id,
         "view_id": on.event.id,
         "customer_id": on.customer_id,
-        **fact.model_dump(include={"product_id", "category", "price_minor", "currency", "at"}),
+        **fact.model_dump(include=set(_TOLD)),
     }
     await on.connection.execute(_VIEW, row)
     plan = on.plan("browse-abandonment", BrowseAbandonmentPlan)
-    if not plan.enabled or _too_seldom(on, fact, plan.views):
+    if not plan.enabled:
         return []
     return on.me(*await interest.shown(on.connection, on.store_id, on.customer_id, plan, fact.product_id))
 
 
-def _too_seldom(on: Applying, fact: ProductViewed, often: int) -> bool:
-    """Tell whether a look cannot be one of many, so that nobody needs to count which of them count."""
-    pair = (on.store_id, on.customer_id, fact.product_id)
-    if pair not in on.batch.looks:
-        return False
-    on.batch.looks[pair] += 1
-    return on.batch.looks[pair] < often
+def looks_back(fact: Fact) -> bool:
+    """Tell whether whoever applies a fact reads or changes looks that came before it."""
+    told = isinstance(fact, ProductChanged) and not fact.seen  # a price, and who saw which before
+    return told or isinstance(fact, ViewTimed | PriceDropped | PriceRose | ProductWatched)
+
+
+async def keep_ahead(
+    connection: AsyncConnection, store_id: str, looks: Sequence[tuple[UUID, UUID, ProductViewed]], batch: Batch
+) -> None:
+    """Keep looks of a batch together, if none of them can be one of many.
+
+    Args:
+        connection: In a transaction that holds the customers' locks.
+        store_id: The store.
+        looks: By which event and which customer; nothing else in the batch may read or change a look.
+        batch: Remembers which are kept.
+    """
+    plan = offered(batch.terms[store_id].plans, "browse-abandonment", BrowseAbandonmentPlan)
+    more = Counter((customer_id, fact.product_id) for _, customer_id, fact in looks)
+    before = await interest.looks(connection, store_id, more.keys()) if plan.enabled else Counter()
+    kept = [
+        {"view_id": event_id, "customer_id": customer_id, **fact.model_dump(include=set(_TOLD))}
+        for event_id, customer_id, fact in looks
+        if not plan.enabled or before[who := (customer_id, fact.product_id)] + more[who] < plan.views
+    ]
+    if kept:
+        columns: Any = [[row[name] for row in kept] for name in _COLUMNS]
+        await connection.execute(*_keep(store_id, *columns))
+        batch.looked.update(row["view_id"] for row in kept)
+
+
+@built_once
+def _keep(
+    store_id: str, view_ids: list[UUID], customer_ids: list[UUID], product_ids: list[str], categories: list[str],
+    prices: list[int], currencies: list[str], moments: list[datetime],
+) -> Insert:  # fmt: skip
+    looks = func.unnest(view_ids, customer_ids, product_ids, categories, prices, currencies, moments)
+    look = looks.table_valued(*_COLUMNS).render_derived(name="look").c
+    rows = select(cast(store_id, Text), *(look[name] for name in _COLUMNS))
+    return upsert(views).from_select(["store_id", *_COLUMNS], rows).on_conflict_do_nothing()
 
 
 async def view_timed(on: Applying, fact: ViewTimed) -> list[Derived]:
