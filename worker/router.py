@@ -201,6 +201,7 @@ class Router:
             finally:
                 await connection.rollback()
                 await queue.leave_lanes(connection, ours)
+                await connection.commit()  # a rollback by the pool would have the driver forget what is prepared
 
     async def _apply(self, batch: Sequence[Queued]) -> list[Queued]:
         """Apply the pending events of a batch in one transaction; if that fails, one by one to find the culprit."""
