@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Protocol
 from uuid import UUID
@@ -25,7 +25,7 @@ from adapters.metrics import EVENT_FAILURES, TROUBLES
 from adapters.postgres import queue, runs, sales
 from adapters.postgres.batch import Batch
 from adapters.postgres.queue import Queued
-from adapters.postgres.routing import prepare, route
+from adapters.postgres.routing import prepare, route, understand
 from adapters.postgres.tenancy import across_stores, act_across, act_as, as_store
 from domain.commands import Command
 from domain.errors import Unavailable
@@ -231,38 +231,41 @@ class Router:
     async def _apply_together(self, batch: Sequence[Queued]) -> list[Queued]:
         now = self._clock()
         shared = Batch()
-        done: list[Queued] = []
-        owed: dict[UUID, Sequence[Command]] = {}
+        owed: list[Queued] = []
+        applied: list[tuple[Event, Sequence[Command]]] = []
         async with self._engine.begin() as connection:
             for store_id, events in _by_store(batch):
                 await act_as(connection, store_id)
-                pending = await queue.still_pending(connection, [q.event.id for q in events if q.commands is None])
-                todo: dict[UUID, Sequence[Command]] = {}
-                moments = {
-                    queued.event.id: queued.event.received_at if self._replays else now
-                    for queued in events
-                    if queued.event.id in pending
-                }
-                if moments:
-                    told = [(q.event, moments[q.event.id]) for q in events if q.event.id in moments]
-                    await prepare(connection, told, shared)
-                for queued in events:
-                    at = moments.get(queued.event.id)
-                    if at is not None:
-                        with _step("route", queued):
-                            commands = await route(connection, queued.event, at, shared)
-                        todo[queued.event.id] = commands
-                        if commands:
-                            done.append(queued.model_copy(update={"commands": tuple(commands)}))
-                    elif queued.commands is not None:
-                        done.append(queued)
+                fresh = [queued.event for queued in events if queued.commands is None]
+                await understand(connection, store_id, fresh, shared)
+                idle = [event.id for event in fresh if shared.understood[event.id].says_nothing]
+                passed_by = await queue.pass_by(connection, idle)
+                idle_ids = set(idle)
+                pending = await queue.still_pending(connection, [e.id for e in fresh if e.id not in idle_ids])
+                todo = await self._routed(connection, [q for q in events if q.event.id in pending], shared, now)
                 await queue.mark_applied(connection, todo)
-                owed |= todo
+                for queued in events:
+                    commands = todo.get(queued.event.id, queued.commands)
+                    if commands:
+                        owed.append(queued.model_copy(update={"commands": tuple(commands)}))
+                    if queued.event.id in todo or queued.event.id in passed_by:
+                        applied.append((queued.event, commands or ()))
             await sales.write(connection, shared.sales)
-        for queued in batch:
-            if queued.event.id in owed:
-                tally.count(queued.event, owed[queued.event.id], now)
-        return [queued for queued in done if queued.commands]
+        tally.count(applied, now)
+        return owed
+
+    async def _routed(
+        self, connection: AsyncConnection, pending: Sequence[Queued], shared: Batch, now: datetime
+    ) -> dict[UUID, Sequence[Command]]:
+        """Apply events of one store, and return what is to be done for each."""
+        moments = [queued.event.received_at if self._replays else now for queued in pending]
+        if pending:
+            await prepare(connection, [(q.event, at) for q, at in zip(pending, moments, strict=True)], shared)
+        todo: dict[UUID, Sequence[Command]] = {}
+        for queued, at in zip(pending, moments, strict=True):
+            with _step("route", queued):
+                todo[queued.event.id] = await route(connection, queued.event, at, shared)
+        return todo
 
     async def _carry_out(self, applied: Sequence[Queued]) -> None:
         """Carry out the commands: one identity's in order, different identities' side by side."""

@@ -1,5 +1,6 @@
 """What the router tells the metrics of a batch, once it is committed: a batch that is rolled back has not happened."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -12,12 +13,23 @@ from domain.vocabulary import canonical
 _FEEDBACK = {"Email Bounced", "Email Complained", "Email Delivered"}
 
 
-def count(event: Event, commands: Sequence[Command], now: datetime) -> None:
-    """Count an event that was applied, and the runs that it begins and ends."""
-    name = (canonical(event.name or "") or "other") if event.type == "track" else event.type
-    APPLIED.labels(name).inc()
-    APPLY_SECONDS.observe(max((now - event.received_at).total_seconds(), 0))
-    if name in _FEEDBACK and event.who.customer_id is not None:  # told by ourselves, not by a client
+def count(applied: Sequence[tuple[Event, Sequence[Command]]], now: datetime) -> None:
+    """Count events that were applied, and the runs that each begins and ends."""
+    names = Counter(_name(event) for event, _ in applied)
+    for name, events in names.items():
+        APPLIED.labels(name).inc(events)
+    for event, commands in applied:
+        APPLY_SECONDS.observe(max((now - event.received_at).total_seconds(), 0))
+        if commands or event.who.customer_id is not None:
+            _count(event, commands)
+
+
+def _name(event: Event) -> str:
+    return (canonical(event.name or "") or "other") if event.type == "track" else event.type
+
+
+def _count(event: Event, commands: Sequence[Command]) -> None:
+    if _name(event) in _FEEDBACK and event.who.customer_id is not None:  # told by ourselves, not by a client
         kind = (event.payload.get("properties") or {}).get("bounce")
         if kind in set(Kind):
             FEEDBACK.labels(str(kind)).inc()

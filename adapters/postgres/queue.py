@@ -28,6 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from adapters.postgres.statements import built_once, one_of
 from adapters.postgres.tables import OPEN, events
@@ -185,6 +186,17 @@ async def mark_applied(connection: AsyncConnection, commands: Mapping[UUID, Sequ
     owed = [{"event": i, "todo": _COMMANDS.dump_python(list(c), mode="json")} for i, c in commands.items() if c]
     if owed:
         await connection.execute(_APPLIED, owed)
+
+
+async def pass_by(connection: AsyncConnection, event_ids: Sequence[UUID]) -> set[UUID]:
+    """Note that nothing had to be done for these events; return those for which nobody else has noted it meanwhile."""
+    return set((await connection.execute(*_passed_by(list(event_ids)))).scalars()) if event_ids else set()
+
+
+@built_once
+def _passed_by(event_ids: list[UUID]) -> ReturningUpdate[UUID]:
+    here = (one_of(events.c.id, event_ids), events.c.state == "pending")
+    return update(events).where(*here).values(state="routed", error=None, retry_at=None).returning(events.c.id)
 
 
 async def mark_routed(connection: AsyncConnection, event_ids: Sequence[UUID]) -> None:

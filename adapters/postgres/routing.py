@@ -41,21 +41,33 @@ from domain.vocabulary import heard_as
 from workflows import enrolment
 
 
+async def understand(connection: AsyncConnection, store_id: str, told: Sequence[Event], batch: Batch) -> None:
+    """Say in the batch what the next events of a store mean to it.
+
+    Args:
+        connection: In a transaction as this store.
+        store_id: The store.
+        told: Its events; those that are about erased customers are forgotten.
+        batch: Remembers it until they are applied.
+    """
+    if store_id not in batch.terms:
+        batch.terms[store_id] = await _terms(connection, store_id)
+    terms = batch.terms[store_id]
+    refused = await tombstones.refused(connection, store_id, told) if terms.erasures else ()
+    for event in told:
+        batch.understood[event.id] = Understood(refused=True) if event.id in refused else _understood(event, terms)
+
+
 async def prepare(connection: AsyncConnection, told: Sequence[tuple[Event, datetime]], batch: Batch) -> None:
     """Do for the next events of a store together what would else be done for each of them.
 
     Args:
         connection: In a transaction as the store that they are of.
-        told: The events, and the time at which each is applied.
+        told: Events that are understood, and the time at which each is applied.
         batch: Remembers what is found, until they are applied.
     """
     store_id = told[0][0].store_id
-    if store_id not in batch.terms:
-        batch.terms[store_id] = await _terms(connection, store_id)
-    terms = batch.terms[store_id]
-    refused = await tombstones.refused(connection, store_id, [e for e, _ in told]) if terms.erasures else set()
-    understood = {e.id: Understood(refused=True) if e.id in refused else _understood(e, terms) for e, _ in told}
-    batch.understood |= understood
+    understood = {event.id: batch.understood[event.id] for event, _ in told}
     about = [(event, at, understood[event.id]) for event, at in told if understood[event.id].about_customer]
     named = [(event.who, means.previous_id, at) for event, at, means in about]
     plain = await acquaintance.acquaint(connection, store_id, named)
@@ -87,6 +99,7 @@ async def route(connection: AsyncConnection, event: Event, now: datetime, batch:
     What was sold is only counted in the batch; the caller writes it at the end (sales.py).
     """
     if event.id not in batch.understood:
+        await understand(connection, event.store_id, [event], batch)
         await prepare(connection, [(event, now)], batch)
     understood = batch.understood.pop(event.id)
     if understood.refused:
