@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from itertools import groupby
+from operator import attrgetter
 from typing import Protocol
 from uuid import UUID
 
@@ -25,7 +26,7 @@ from adapters.metrics import EVENT_FAILURES, TROUBLES
 from adapters.postgres import queue, runs, sales
 from adapters.postgres.batch import Batch
 from adapters.postgres.queue import Queued
-from adapters.postgres.routing import prepare, route, understand
+from adapters.postgres.routing import means_nothing, prepare, route, settle
 from adapters.postgres.tenancy import across_stores, act_across, act_as, as_store
 from domain.commands import Command
 from domain.errors import Unavailable
@@ -121,7 +122,7 @@ class Router:
 
     async def route_these(self, events: Sequence[Event]) -> None:
         """Route events that were stored just now, in this order; for replays, whose queue nobody else reads."""
-        await self._carry_out(await self._apply([Queued(event=event, attempts=0) for event in events]))
+        await self._carry_out(await self._apply([Queued(event) for event in events]))
 
     async def _look(self) -> Mapping[int, int]:
         """Look for lanes with something to do."""
@@ -232,24 +233,23 @@ class Router:
         now = self._clock()
         shared = Batch()
         owed: list[Queued] = []
-        applied: list[tuple[Event, Sequence[Command]]] = []
+        applied: list[tuple[Queued, Sequence[Command]]] = []
         async with self._engine.begin() as connection:
             for store_id, events in _by_store(batch):
                 await act_as(connection, store_id)
-                fresh = [queued.event for queued in events if queued.commands is None]
-                await understand(connection, store_id, fresh, shared)
-                idle = [event.id for event in fresh if shared.understood[event.id].says_nothing]
-                passed_by = await queue.pass_by(connection, idle)
-                idle_ids = set(idle)
-                pending = await queue.still_pending(connection, [e.id for e in fresh if e.id not in idle_ids])
-                todo = await self._routed(connection, [q for q in events if q.event.id in pending], shared, now)
+                terms = await settle(connection, store_id, shared)
+                fresh = [queued for queued in events if queued.commands is None]
+                idle = {queued.id for queued in fresh if means_nothing(queued, terms)}
+                passed_by = await queue.pass_by(connection, list(idle))
+                pending = await queue.still_pending(connection, [q.id for q in fresh if q.id not in idle])
+                todo = await self._routed(connection, [q for q in fresh if q.id in pending], shared, now)
                 await queue.mark_applied(connection, todo)
                 for queued in events:
-                    commands = todo.get(queued.event.id, queued.commands)
+                    commands = todo.get(queued.id, queued.commands)
                     if commands:
-                        owed.append(queued.model_copy(update={"commands": tuple(commands)}))
-                    if queued.event.id in todo or queued.event.id in passed_by:
-                        applied.append((queued.event, commands or ()))
+                        owed.append(queued.owing(commands))
+                    if queued.id in todo or queued.id in passed_by:
+                        applied.append((queued, commands or ()))
             await sales.write(connection, shared.sales)
         tally.count(applied, now)
         return owed
@@ -258,25 +258,25 @@ class Router:
         self, connection: AsyncConnection, pending: Sequence[Queued], shared: Batch, now: datetime
     ) -> dict[UUID, Sequence[Command]]:
         """Apply events of one store, and return what is to be done for each."""
-        moments = [queued.event.received_at if self._replays else now for queued in pending]
+        moments = [queued.received_at if self._replays else now for queued in pending]
         if pending:
             await prepare(connection, [(q.event, at) for q, at in zip(pending, moments, strict=True)], shared)
         todo: dict[UUID, Sequence[Command]] = {}
         for queued, at in zip(pending, moments, strict=True):
             with _step("route", queued):
-                todo[queued.event.id] = await route(connection, queued.event, at, shared)
+                todo[queued.id] = await route(connection, queued.event, at, shared)
         return todo
 
     async def _carry_out(self, applied: Sequence[Queued]) -> None:
         """Carry out the commands: one identity's in order, different identities' side by side."""
-        by_identity = sorted(applied, key=lambda queued: (_identity(queued), queued.event.id))
+        by_identity = sorted(applied, key=lambda queued: (_identity(queued), queued.id))
         groups = [list(group) for _, group in groupby(by_identity, key=_identity)]
         done: list[Queued] = []
         todo = (self._carry_out_in_order(group, done) for group in groups)
         outcomes = await asyncio.gather(*todo, return_exceptions=True)
         for store_id, events in _by_store(done):
             async with as_store(self._engine, store_id) as connection:
-                await queue.mark_routed(connection, [queued.event.id for queued in events])
+                await queue.mark_routed(connection, [queued.id for queued in events])
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
@@ -293,7 +293,7 @@ class Router:
                 return
 
     async def _execute(self, queued: Queued) -> None:
-        store_id = queued.event.store_id
+        store_id = queued.store_id
         for command in queued.commands or ():
             async with self._commands_at_once:
                 with _step(command.kind, queued):
@@ -307,30 +307,28 @@ class Router:
         retry_at = None
         if queued.attempts < len(self._retries):
             retry_at = self._clock() + self._retries[queued.attempts]
-        async with as_store(self._engine, queued.event.store_id) as connection:
+        async with as_store(self._engine, queued.store_id) as connection:
             description = f"{type(error).__name__}: {error}"
-            await queue.mark_failed(connection, queued.event.id, description, retry_at)
+            await queue.mark_failed(connection, queued.id, description, retry_at)
         EVENT_FAILURES.labels("parked" if retry_at is None else "retried").inc()
         # The message of an exception may quote the event, so only its type is logged; the row keeps the rest.
-        event = queued.event
         log.error(
-            "event failed", store_id=event.store_id, event_id=str(event.id), error=type(error).__name__,
+            "event failed", store_id=queued.store_id, event_id=str(queued.id), error=type(error).__name__,
             parked=retry_at is None,
         )  # fmt: skip
 
 
 def _step(name: str, queued: Queued) -> AbstractContextManager[object]:
     """Go on with the trace of an event's request."""
-    event = queued.event
-    return tracing.span(name, parent=queued.traceparent, store_id=event.store_id, event_id=str(event.id))
+    return tracing.span(name, parent=queued.traceparent, store_id=queued.store_id, event_id=str(queued.id))
 
 
 def _by_store(batch: Sequence[Queued]) -> list[tuple[str, list[Queued]]]:
     """Sort a batch by store, each store's events in their order: a transaction sees one store at a time."""
-    events = sorted(batch, key=lambda queued: queued.event.store_id)
-    return [(store_id, list(group)) for store_id, group in groupby(events, key=lambda queued: queued.event.store_id)]
+    events = sorted(batch, key=attrgetter("store_id"))
+    return [(store_id, list(group)) for store_id, group in groupby(events, key=attrgetter("store_id"))]
 
 
 def _identity(queued: Queued) -> tuple[str, str]:
     """Whose events stay in order."""
-    return queued.event.store_id, queued.event.who.lane
+    return queued.store_id, queued.event.who.lane

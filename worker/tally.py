@@ -5,34 +5,31 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from adapters.metrics import APPLIED, APPLY_SECONDS, FEEDBACK, RUNS_BEGUN, RUNS_ENDED, journey_label
+from adapters.postgres.queue import Queued
 from domain.bounces import Kind
 from domain.commands import Command, EndRun, RestartRun, SignalRun, StartRun
-from domain.events import Event
 from domain.vocabulary import canonical
 
 _FEEDBACK = {"Email Bounced", "Email Complained", "Email Delivered"}
 
 
-def count(applied: Sequence[tuple[Event, Sequence[Command]]], now: datetime) -> None:
+def count(applied: Sequence[tuple[Queued, Sequence[Command]]], now: datetime) -> None:
     """Count events that were applied, and the runs that each begins and ends."""
-    names = Counter(_name(event) for event, _ in applied)
+    names: Counter[str] = Counter()
+    for queued, commands in applied:
+        name = (canonical(queued.name or "") or "other") if queued.type == "track" else queued.type
+        names[name] += 1
+        APPLY_SECONDS.observe(max((now - queued.received_at).total_seconds(), 0))
+        if name in _FEEDBACK and queued.event.who.customer_id is not None:  # told by ourselves, not by a client
+            kind = (queued.event.payload.get("properties") or {}).get("bounce")
+            if kind in set(Kind):
+                FEEDBACK.labels(str(kind)).inc()
+        _count_runs(commands)
     for name, events in names.items():
         APPLIED.labels(name).inc(events)
-    for event, commands in applied:
-        APPLY_SECONDS.observe(max((now - event.received_at).total_seconds(), 0))
-        if commands or event.who.customer_id is not None:
-            _count(event, commands)
 
 
-def _name(event: Event) -> str:
-    return (canonical(event.name or "") or "other") if event.type == "track" else event.type
-
-
-def _count(event: Event, commands: Sequence[Command]) -> None:
-    if _name(event) in _FEEDBACK and event.who.customer_id is not None:  # told by ourselves, not by a client
-        kind = (event.payload.get("properties") or {}).get("bounce")
-        if kind in set(Kind):
-            FEEDBACK.labels(str(kind)).inc()
+def _count_runs(commands: Sequence[Command]) -> None:
     for command in commands:
         match command:
             case StartRun(run=run):

@@ -56,11 +56,6 @@ class Understood:
     about_customer: bool = False
 
     @property
-    def says_nothing(self) -> bool:
-        """Whether nothing is to be done for it."""
-        return not (self.facts or self.about_customer or self.refused)
-
-    @property
     def previous_id(self) -> str | None:
         """The id that it declares to be the same person's."""
         return next((fact.previous_id for fact in self.facts if isinstance(fact, IdentitiesJoined)), None)

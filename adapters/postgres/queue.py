@@ -1,8 +1,10 @@
 """The queue of accepted events: which are next in a lane, what became of them, which were given up."""
 
+import json
 import socket
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
@@ -50,6 +52,9 @@ _IDENTITY = func.coalesce(
     "-",
 )
 """`Who.lane` in SQL."""
+_LEFT = ("payload", "shard", "retry_at", "error")
+_READ = [*(column for column in events.c if column.name not in _LEFT), cast(events.c.payload, Text).label("payload")]
+"""What is read of an event that is next; of most, nobody asks for the payload."""
 _APPLIED = (
     update(events)
     .where(events.c.id == bindparam("event"))
@@ -58,18 +63,40 @@ _APPLIED = (
 _COMMANDS: TypeAdapter[list[Command]] = TypeAdapter(list[Command])
 
 
-class Queued(Value):
-    """An event in the queue.
+class Queued:
+    """An event in the queue: what its row says at once, and the event itself when it is asked for; most are not.
 
     Attributes:
+        names_two: It names more than one identity, so it may say that they are the same person's.
         commands: Set once the event has been applied.
         traceparent: The trace that its request belonged to.
     """
 
-    event: Event
-    attempts: int
-    commands: tuple[Command, ...] | None = None
-    traceparent: str | None = None
+    def __init__(
+        self, of: Event | Row[Any], attempts: int = 0, commands: Sequence[Command] | None = None,
+        traceparent: str | None = None,
+    ) -> None:  # fmt: skip
+        """Queue an event, or read one from its row, where the payload is text."""
+        self._of = of
+        self.id: UUID = of.id
+        self.store_id: str = of.store_id
+        self.type: str = of.type
+        self.name: str | None = of.name
+        self.received_at: datetime = of.received_at
+        who = of.who if isinstance(of, Event) else of
+        self.names_two = sum(identity is not None for identity in (who.user_id, who.anonymous_id, who.email)) > 1
+        self.attempts = attempts
+        self.commands = commands
+        self.traceparent = traceparent
+
+    @cached_property
+    def event(self) -> Event:
+        """The event."""
+        return self._of if isinstance(self._of, Event) else _event(self._of, json.loads(self._of.payload))
+
+    def owing(self, commands: Sequence[Command]) -> "Queued":
+        """Return it as it is once it has been applied."""
+        return Queued(self._of, self.attempts, commands, self.traceparent)
 
 
 class Parked(Value):
@@ -141,10 +168,10 @@ async def next_in_lanes(connection: AsyncConnection, lanes: Collection[int], lim
     """
     return [
         Queued(
-            event=_event(row),
-            attempts=row.attempts,
-            commands=None if row.state == "pending" else tuple(_COMMANDS.validate_python(row.commands or [])),
-            traceparent=row.traceparent,
+            row,
+            row.attempts,
+            None if row.state == "pending" else _COMMANDS.validate_python(row.commands or []),
+            row.traceparent,
         )
         for row in (await connection.execute(*_next(list(lanes), limit, now))).all()
     ]
@@ -156,7 +183,7 @@ def _next(lanes: list[int], limit: int, now: datetime) -> Select[Any]:
     free = tuple_(events.c.store_id, _IDENTITY).not_in(held)
     each = _each(lanes)
     # Lane by lane: each is in order in its index, and all of them together are not.
-    oldest = select(events).where(events.c.shard == each.c.lane, OPEN, free).order_by(events.c.id).limit(limit)
+    oldest = select(*_READ).where(events.c.shard == each.c.lane, OPEN, free).order_by(events.c.id).limit(limit)
     found = oldest.correlate(each).lateral("found")
     return select(found).select_from(each.join(found, true())).order_by(found.c.id).limit(limit)
 
@@ -224,7 +251,7 @@ async def told_on_pages(connection: AsyncConnection, store_id: str, customer_id:
     """Return what a customer did on our own pages that is not applied yet, oldest first."""
     mine = (events.c.store_id == store_id) & (events.c.customer_id == customer_id)
     query = select(events).where(mine, events.c.state.in_(["pending", "parked"]), events.c.commands.is_(None))
-    return [_event(row) for row in (await connection.execute(query.order_by(events.c.id))).all()]
+    return [_event(row, row.payload) for row in (await connection.execute(query.order_by(events.c.id))).all()]
 
 
 async def parked(engine: AsyncEngine, store_id: str) -> list[Parked]:
@@ -257,9 +284,9 @@ async def put_back(connection: AsyncConnection, store_id: str, event_id: UUID | 
     return len(result.all())
 
 
-def _event(row: Row[Any]) -> Event:
+def _event(row: Row[Any], payload: dict[str, Any]) -> Event:
     who = Who(user_id=row.user_id, anonymous_id=row.anonymous_id, email=row.email, customer_id=row.customer_id)
     return Event(
         store_id=row.store_id, id=row.id, message_id=row.message_id, type=row.type, name=row.name, who=who,
-        payload=row.payload, at=row.at, received_at=row.received_at, ip=row.ip,
+        payload=payload, at=row.at, received_at=row.received_at, ip=row.ip,
     )  # fmt: skip

@@ -26,6 +26,7 @@ from adapters.postgres import (
 from adapters.postgres.apply import Applying, Derived, apply, browsing, catalogue
 from adapters.postgres.batch import Batch, Terms, Understood
 from adapters.postgres.identities import Resolved
+from adapters.postgres.queue import Queued
 from adapters.postgres.statements import built_once
 from adapters.postgres.tables import stores
 from domain.commands import Command, EndRun, JoinRun, SignalRun
@@ -37,25 +38,15 @@ from domain.follow_ups import PURCHASE
 from domain.plans import BrowseAbandonmentPlan, FollowUpPlan
 from domain.runs import Outcome, RunState
 from domain.snapshot import Snapshot
-from domain.vocabulary import heard_as
+from domain.vocabulary import canonical, heard_as
 from workflows import enrolment
 
 
-async def understand(connection: AsyncConnection, store_id: str, told: Sequence[Event], batch: Batch) -> None:
-    """Say in the batch what the next events of a store mean to it.
-
-    Args:
-        connection: In a transaction as this store.
-        store_id: The store.
-        told: Its events; those that are about erased customers are forgotten.
-        batch: Remembers it until they are applied.
-    """
+async def settle(connection: AsyncConnection, store_id: str, batch: Batch) -> Terms:
+    """Read what a store has settled, once in a batch."""
     if store_id not in batch.terms:
         batch.terms[store_id] = await _terms(connection, store_id)
-    terms = batch.terms[store_id]
-    refused = await tombstones.refused(connection, store_id, told) if terms.erasures else ()
-    for event in told:
-        batch.understood[event.id] = Understood(refused=True) if event.id in refused else _understood(event, terms)
+    return batch.terms[store_id]
 
 
 async def prepare(connection: AsyncConnection, told: Sequence[tuple[Event, datetime]], batch: Batch) -> None:
@@ -63,11 +54,14 @@ async def prepare(connection: AsyncConnection, told: Sequence[tuple[Event, datet
 
     Args:
         connection: In a transaction as the store that they are of.
-        told: Events that are understood, and the time at which each is applied.
+        told: The events, and the time at which each is applied; those about erased customers are forgotten.
         batch: Remembers what is found, until they are applied.
     """
     store_id = told[0][0].store_id
-    understood = {event.id: batch.understood[event.id] for event, _ in told}
+    terms = await settle(connection, store_id, batch)
+    refused = await tombstones.refused(connection, store_id, [e for e, _ in told]) if terms.erasures else ()
+    understood = {e.id: Understood(refused=True) if e.id in refused else _understood(e, terms) for e, _ in told}
+    batch.understood |= understood
     about = [(event, at, understood[event.id]) for event, at in told if understood[event.id].about_customer]
     named = [(event.who, means.previous_id, at) for event, at, means in about]
     plain = await acquaintance.acquaint(connection, store_id, named)
@@ -99,7 +93,6 @@ async def route(connection: AsyncConnection, event: Event, now: datetime, batch:
     What was sold is only counted in the batch; the caller writes it at the end (sales.py).
     """
     if event.id not in batch.understood:
-        await understand(connection, event.store_id, [event], batch)
         await prepare(connection, [(event, now)], batch)
     understood = batch.understood.pop(event.id)
     if understood.refused:
@@ -130,6 +123,13 @@ async def route(connection: AsyncConnection, event: Event, now: datetime, batch:
     return owed
 
 
+def means_nothing(queued: Queued, terms: Terms) -> bool:
+    """Tell of an event by its row that no more can be made of it: most that a busy shop sends."""
+    unknown = queued.type == "group" or (queued.type == "track" and canonical(queued.name or "") is None)
+    mentioned = bool(terms.mentioned) and heard_as(queued.type, queued.name) in terms.mentioned
+    return unknown and not (mentioned or queued.names_two or terms.erasures)
+
+
 def _understood(event: Event, terms: Terms) -> Understood:
     understood = facts(event, terms.currency)
     name = heard_as(event.type, event.name) if terms.mentioned else None
@@ -137,7 +137,7 @@ def _understood(event: Event, terms: Terms) -> Understood:
     if mentioned is not None:
         understood += shown(event, terms.currency)
     # An event that says nothing else may still say that a browser is a customer's; the catalogue's never does.
-    anybody = any(fact.about_customer for fact in understood) or (not understood and _names_two(event))
+    anybody = any(fact.about_customer for fact in understood) or (not understood and Queued(event).names_two)
     return Understood(facts=understood, mentioned=mentioned, about_customer=anybody or mentioned is not None)
 
 
@@ -180,11 +180,6 @@ def _settled(store_id: str) -> Select[Any]:
     query = select(stores.c.currency, stores.c.timezone, erasures).where(stores.c.store_id == store_id)
     # A new plan waits for the batches that still begin runs with the old one, so that whoever moves runs finds them.
     return query.with_for_update(read=True)
-
-
-def _names_two(event: Event) -> bool:
-    who = event.who
-    return sum(identity is not None for identity in (who.user_id, who.anonymous_id, who.email)) > 1
 
 
 async def _enrol(

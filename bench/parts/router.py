@@ -56,7 +56,8 @@ async def _read(engine: AsyncEngine) -> float:
     began = time.monotonic()
     async with across_stores(engine) as connection:
         for lane in range(ids.SHARDS):
-            await queue.next_in_lanes(connection, [lane], 1_000_000, now() + timedelta(minutes=1))
+            found = await queue.next_in_lanes(connection, [lane], 1_000_000, now() + timedelta(minutes=1))
+            [queued.event for queued in found]  # made only when it is asked for
     return time.monotonic() - began
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.postgres.batch import Batch
 from adapters.postgres.identities import new_id
-from adapters.postgres.routing import prepare, route, understand
+from adapters.postgres.routing import prepare, route
 from adapters.postgres.tables import identities, messages, runs
 from adapters.postgres.tenancy import as_store
 from domain import ids
@@ -52,7 +52,6 @@ class Telling:
         batch = Batch()
         mine = [event.model_copy(update={"store_id": self.store_id}) for event in events]
         if mine:
-            await understand(connection, self.store_id, mine, batch)
             await prepare(connection, [(event, now) for event in mine], batch)
         for event in mine:
             await route(connection, event, now, batch)
