@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import cache
 from typing import TypeVar
 from uuid import UUID
 
@@ -90,4 +91,9 @@ def offered(plans: Mapping[str, PinnedPlan], journey: str, model: type[PlanT]) -
 
 
 def _pinned(plans: Mapping[str, PinnedPlan], journey: str, model: type[Plan]) -> PinnedPlan:
-    return plans.get(journey) or PinnedPlan(journey=journey, plan=model.model_validate({}))
+    return plans.get(journey) or _default(journey, model)
+
+
+@cache
+def _default(journey: str, model: type[Plan]) -> PinnedPlan:
+    return PinnedPlan(journey=journey, plan=model.model_validate({}))
