@@ -1,0 +1,155 @@
+"""What the router does for many events at once comes to what it would do for one after the other."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from itertools import count
+from typing import Any
+from uuid import uuid4
+
+from hypothesis import HealthCheck, given, settings
+from sqlalchemy import event as happens
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from adapters.postgres.batch import Batch
+from adapters.postgres.routing import prepare, route
+from adapters.postgres.tables import customers, identities, runs, views
+from adapters.postgres.tenancy import act_as
+from domain.commands import Command, EndRun, JoinRun, RestartRun, SignalRun, StartRun
+from domain.events import Event, Who
+from tests.adapters.postgres.conftest import START, Telling
+from tests.adapters.postgres.test_order_of_arrival import LIFE, Op, _events, _known
+
+NOW = START + timedelta(hours=1)
+_numbers = count()
+
+
+def looks(mugs: Telling, people: range) -> list[Event]:
+    """Somebody new looks at a product, with a browser of their own; two events each."""
+    told = [
+        (Who(user_id=f"u-{person}", anonymous_id=f"a-{person}"), f"cup-{place}")
+        for place in (0, 1)
+        for person in people
+    ]
+    return [mugs.event("Product Viewed", who=who, product_id=product) for who, product in told]
+
+
+@contextmanager
+def statements(engine: AsyncEngine) -> Iterator[list[str]]:
+    """List the statements that are executed."""
+    said: list[str] = []
+
+    def note(_: Any, __: Any, statement: str, *___: Any) -> None:
+        said.append(statement)
+
+    happens.listen(engine.sync_engine, "before_cursor_execute", note)
+    try:
+        yield said
+    finally:
+        happens.remove(engine.sync_engine, "before_cursor_execute", note)
+
+
+async def test_strangers_of_a_batch_take_as_many_statements_as_one(mugs: Telling) -> None:
+    """Customers are found, made and locked together, and so are their looks kept; so are those who are known."""
+    await mugs.apply([mugs.event("Product Viewed", who=Who(user_id="first"), product_id=f"cup-{n}") for n in (0, 1)])
+    counted = []
+    for people in (range(1), range(1, 12), range(12)):  # the last are known by now
+        with statements(mugs.engine) as said:
+            await mugs.apply(looks(mugs, people))
+        counted.append(len(said))
+
+    assert counted[0] == counted[1] > counted[2]
+    assert len(await mugs.rows(customers)) == 1 + 12
+    assert len(await mugs.rows(identities)) == 1 + 2 * 12
+    assert len(await mugs.rows(views)) == 2 + 2 * (1 + 11 + 12)
+
+
+async def test_two_batches_with_the_same_strangers_make_each_of_them_once(mugs: Telling) -> None:
+    """They come in other lanes at the same time, in the opposite order, and neither waits for the other in a circle."""
+    there = looks(mugs, range(8))
+    back = [event.model_copy(update={"id": uuid4()}) for event in reversed(there)]
+    await asyncio.wait_for(asyncio.gather(mugs.apply(there), mugs.apply(back)), 20)
+
+    assert len(await mugs.rows(customers)) == 8
+    assert len(await mugs.rows(identities)) == 2 * 8
+
+
+async def test_a_stranger_may_be_joined_before_the_batch_is_over(mugs: Telling) -> None:
+    """The browser is unknown, comes twice, and turns out to be an account's; what it does then is the account's."""
+    browser, account = Who(anonymous_id="b-1"), Who(user_id="ada")
+    both = Who(user_id="ada", anonymous_id="b-1")
+    cup = {"product_id": "cup", "price": 5}
+    life = [
+        mugs.event("Product Added", START, account, product_id="pot", price=9),
+        mugs.event("Product Added", START + timedelta(seconds=1), browser, **cup),
+        mugs.event("Product Viewed", START + timedelta(seconds=2), browser, **cup),
+        mugs.event(None, START + timedelta(seconds=3), both, "identify"),
+        mugs.event("Product Viewed", START + timedelta(seconds=4), browser, **cup),
+        mugs.event("Order Completed", START + timedelta(seconds=5), browser, order_id="o-1", products=[cup]),
+    ]
+    async with mugs.engine.connect() as connection:
+        together = await lived(connection, life, [life])
+        alone = await lived(connection, life, [[event] for event in life])
+        await connection.rollback()
+
+    assert together == alone
+    (ada,) = together["people"]
+    assert ada == "anonymous:b-1 user:ada"
+    assert ("cart-recovery", "converted") in {(journey, outcome) for _, journey, outcome, *_ in together["runs"]}
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@given(ops=LIFE)
+async def test_a_life_told_in_one_batch_leads_to_what_it_does_one_by_one(ops: list[Op], engine: AsyncEngine) -> None:
+    """The same state, the same runs and, for each event, the same commands, in any order of arrival."""
+    life = [event for event in _events(ops, Telling(engine), uuid4()) if event.name != "Email Link Clicked"]
+    async with engine.connect() as connection:
+        alone = await lived(connection, life, [[event] for event in life])
+        together = await lived(connection, life, [life])
+        await connection.rollback()
+    assert together == alone, [(event.name or event.type, event.who) for event in life]
+
+
+async def lived(connection: AsyncConnection, life: list[Event], batches: list[list[Event]]) -> dict[str, Any]:
+    """Route a life in batches in a store of its own; return what is known and what was commanded, without our ids."""
+    store_id = f"batch-{next(_numbers)}-{uuid4().hex[:8]}"
+    await act_as(connection, store_id)
+    said: list[list[tuple[Any, ...]]] = []
+    for events in batches:
+        mine = [event.model_copy(update={"store_id": store_id}) for event in events]
+        batch = Batch()
+        if mine:
+            await prepare(connection, [(event, NOW) for event in mine], batch)
+        owed = [await route(connection, event, NOW, batch) for event in mine]
+        said += [[_said(command) for command in commands] for commands in owed]
+    known = await _known(connection, store_id)
+    query = select(identities.c.customer_id, identities.c.kind, identities.c.value)
+    names: dict[Any, list[str]] = {}
+    for row in (await connection.execute(query.where(identities.c.store_id == store_id))).all():
+        names.setdefault(row.customer_id, []).append(f"{row.kind}:{row.value}")
+    begun = (await connection.execute(select(runs).where(runs.c.store_id == store_id))).all()
+    return {
+        **known,
+        "commands": said,
+        "runs": sorted(
+            (" ".join(sorted(names.get(r.customer_id, []))), r.journey, str(r.outcome), str(r.product_id), str(r.since))
+            for r in begun
+        ),
+    }
+
+
+def _said(command: Command) -> tuple[Any, ...]:
+    match command:
+        case StartRun(run=run):
+            return "start", run.journey, run.product_id, run.order_id, run.began_by, run.since
+        case RestartRun(run=run, ends=outcome):
+            return "restart", run.journey, outcome, run.began_by, run.since
+        case SignalRun(fact=fact, workflow_id=workflow_id, ends=outcome):
+            return "signal", workflow_id.split("/")[1], fact.model_dump(exclude={"event_id"}), outcome
+        case EndRun(workflow_id=workflow_id, outcome=outcome):
+            return "end", workflow_id.split("/")[1], outcome
+        case JoinRun(workflow_id=workflow_id):
+            return "join", workflow_id.split("/")[1]
+    return (command.kind,)
