@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 
 HANDFUL = 32
 """Events enough that what their transaction costs by itself is little beside them."""
-AT_ONCE = 4
+AT_ONCE = 8
 """Handfuls that a router works on side by side."""
 
 
@@ -57,6 +57,11 @@ class HandOut:
     def tasks(self) -> Collection[asyncio.Task[Collection[int]]]:
         """What is under way."""
         return self._under_way.keys()
+
+    @property
+    def has_found(self) -> bool:
+        """Whether lanes wait for their turn that need not be looked for."""
+        return bool(self._found)
 
     def try_again(self) -> None:
         """Try all lanes again, also those that were tried in vain."""

@@ -43,7 +43,7 @@ POLL = timedelta(seconds=1)
 """The safety net under NOTIFY."""
 _BATCH = 200
 _COMMANDS_AT_ONCE = 32
-_BREATH_S = 0.01
+_BREATH_S = 0.04
 """Between two looks for lanes while some are worked on: each commit of the door wakes us, hundreds a second."""
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 
@@ -106,7 +106,7 @@ class Router:
                 TROUBLES.labels("database").inc()
                 self._in_trouble = True
                 self._wake.set()
-            if self._lanes.tasks:
+            if self._lanes.tasks and not self._lanes.has_found:
                 await asyncio.sleep(_BREATH_S)
             await self._rest(stopping)
             if self._in_trouble:

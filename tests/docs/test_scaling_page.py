@@ -9,7 +9,7 @@ import bench.parts  # noqa: F401  (registers them)
 from bench import projection
 from bench.projection import ASSUMED, MEASURED, Projection, filled, tables
 from bench.runner import PARTS
-from worker import router
+from worker import lanes
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
@@ -59,4 +59,4 @@ def test_the_limits_of_the_router_are_those_of_the_code() -> None:
     """64 lanes, 8 at once: more routers would wait for each other."""
     from domain import ids
 
-    assert ASSUMED["cell_routers"].value == ids.SHARDS / router._LANES_AT_ONCE
+    assert ASSUMED["cell_routers"].value == ids.SHARDS / lanes.AT_ONCE

@@ -29,10 +29,12 @@ from domain.errors import Unavailable
 from domain.events import Event, Who
 from testing.inspection import as_owner
 from tests.conftest import Shop, SteppedClock
-from worker import main, router
+from worker import lanes, main, router
 from worker.router import Router
 
 SECOND = timedelta(seconds=1)
+POISON = "Coupon Denied"
+"""A name that is known, or nobody would try to understand its events."""
 
 
 class Temporal:
@@ -118,9 +120,10 @@ async def running(*routers: Router) -> AsyncIterator[None]:
 
 
 async def test_several_routers_share_the_work_without_doubling_it(
-    engine: AsyncEngine, settings: Settings, door: EventStore, clock: SteppedClock
+    engine: AsyncEngine, settings: Settings, door: EventStore, clock: SteppedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every event is routed, every command carried out once, and each customer's in the order of the events."""
+    monkeypatch.setattr(lanes, "HANDFUL", 8)  # or one would take all of so few
     wanted: dict[str, list[str]] = defaultdict(list)
     accepted = []
     for round_ in range(4):
@@ -172,7 +175,7 @@ async def test_one_bad_event_in_a_batch_does_not_stop_the_others(
     lane = ids.shard("mugs", "u:ada")
     users = [u for u in (f"u-{n}" for n in range(9_999)) if ids.shard("mugs", f"u:{u}") == lane][:49]
     batch = [told(clock, "Product Added", user, product_id="cup") for user in users]
-    batch.insert(20, told(clock, "Poison"))
+    batch.insert(20, told(clock, POISON))
     poison(monkeypatch)
     await door.accept(batch)
     await Router(engine, temporal, clock).route_everything()
@@ -183,10 +186,10 @@ async def test_one_bad_event_in_a_batch_does_not_stop_the_others(
 
 
 def poison(monkeypatch: pytest.MonkeyPatch, message: str = "cannot be understood") -> None:
-    """Make events named Poison impossible to understand."""
+    """Make events named POISON impossible to understand."""
 
     def understood(event: Event, *more: Any) -> Any:
-        if event.name == "Poison":
+        if event.name == POISON:
             raise ValueError(message)
         return facts(event, *more)
 
@@ -202,18 +205,18 @@ async def test_a_poisoned_event_is_retried_then_parked_and_can_be_replayed(
     router_ = Router(engine, temporal, clock, retries)
     with monkeypatch.context() as poisoned:
         poison(poisoned)
-        await door.accept([told(clock, "Poison"), ordered(clock, "ada", "o-1"), ordered(clock, "bob", "o-2")])
+        await door.accept([told(clock, POISON), ordered(clock, "ada", "o-1"), ordered(clock, "bob", "o-2")])
         for attempt, wait in enumerate((timedelta(0), *retries)):
             clock.advance(wait)
             await asyncio.wait_for(router_.route_everything(), 10)
             async with as_owner(engine) as connection:
-                row = (await connection.execute(select(events).where(events.c.name == "Poison"))).one()
+                row = (await connection.execute(select(events).where(events.c.name == POISON))).one()
             assert row.attempts == attempt + 1
             assert row.state == ("pending" if attempt < len(retries) else "parked")
             placed = temporal.placed()
             assert placed == (["o-2"] if attempt < len(retries) else ["o-2", "o-1"])
         (parked,) = await queue.parked(engine, "mugs")
-        assert (parked.name, parked.error) == ("Poison", "ValueError: cannot be understood")
+        assert (parked.name, parked.error) == (POISON, "ValueError: cannot be understood")
 
     assert await queue.retry(engine, "mugs", parked.id) == 1
     await router_.route_everything()
@@ -226,7 +229,7 @@ async def test_an_error_that_quotes_what_postgres_cannot_store_is_noted_all_the_
 ) -> None:
     """Else the note itself would fail, and its lane with it, for ever."""
     poison(monkeypatch, "a NUL \0 in the middle")
-    await door.accept([told(clock, "Poison"), ordered(clock, "ada", "o-1")])
+    await door.accept([told(clock, POISON), ordered(clock, "ada", "o-1")])
     await asyncio.wait_for(Router(engine, temporal, clock, retries=()).route_everything(), 10)
     assert await states(engine) == {"parked": 1, "routed": 1}
 
@@ -258,7 +261,7 @@ async def test_a_long_backlog_behind_a_failing_event_does_not_hide_the_others(
     monkeypatch.setattr(router, "_BATCH", 5)
     lane = ids.shard("mugs", "u:ada")
     neighbour = next(u for u in (f"u-{n}" for n in range(9_999)) if ids.shard("mugs", f"u:{u}") == lane)
-    poisoned = told(clock, "Poison")
+    poisoned = told(clock, POISON)
     backlog = [told(clock, "Product Viewed", product_id="cup") for _ in range(12)]
     await door.accept([poisoned, *backlog, ordered(clock, neighbour, "o-1")])
     await asyncio.wait_for(Router(engine, temporal, clock).route_everything(), 10)
@@ -272,8 +275,8 @@ async def test_the_lane_that_has_waited_longest_comes_first(
 ) -> None:
     """New events of other lanes may come as fast as they like: no lane starves for its number."""
     users = [f"user-{number}" for number in range(40)]
-    lanes = {user: ids.shard("mugs", f"u:{user}") for user in users}
-    waited = sorted(users, key=lambda user: -lanes[user])
+    lane_of = {user: ids.shard("mugs", f"u:{user}") for user in users}
+    waited = sorted(users, key=lambda user: -lane_of[user])
     for user in waited:
         await door.accept([told(clock, "Product Viewed", user, product_id="cup")])
         clock.advance(SECOND)
@@ -281,7 +284,7 @@ async def test_the_lane_that_has_waited_longest_comes_first(
     async with across_stores(engine) as connection:
         found = await queue.waiting_lanes(connection, clock())
 
-    assert list(found) == sorted(set(lanes.values()), reverse=True)
+    assert list(found) == sorted(set(lane_of.values()), reverse=True)
 
 
 async def test_while_temporal_is_down_state_goes_on_and_commands_wait(
