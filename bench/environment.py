@@ -49,7 +49,10 @@ def _git(*words: str) -> str:
 
 
 class Processes:
-    """What some processes, with their children, use of the machine between two looks."""
+    """What some processes, with their children, use of the machine between two looks; of this one, it alone.
+
+    All others are children of the one that measures.
+    """
 
     def __init__(self, **pids: int | None) -> None:
         self._processes = {name: psutil.Process(pid) for name, pid in pids.items() if pid is not None}
@@ -69,7 +72,8 @@ class Processes:
 
 def _sum(process: psutil.Process, what: Any) -> float:
     total = 0.0
-    for one in (process, *process.children(recursive=True)):
+    children = () if process.pid == os.getpid() else process.children(recursive=True)
+    for one in (process, *children):
         try:
             total += what(one)
         except psutil.NoSuchProcess:

@@ -5,6 +5,8 @@ import re
 from html2text import HTML2Text
 
 _HIDDEN = re.compile(r'<div style="display:none.*?</div>', re.DOTALL)
+_UNREAD = re.compile(r"<head>.*?</head>|<!--.*?-->", re.DOTALL)
+"""Half of what MJML writes: styles, and tables for Outlook in comments. The parser would go through it for nothing."""
 _LINK = re.compile(r"\[(?P<label>[^\[\]]*)\]\((?P<url>https?://[^)\s]+)\)")
 _MARKDOWN = re.compile(r"^#+ |\\(?=[-.+])", re.MULTILINE)
 
@@ -17,7 +19,7 @@ def plaintext(html: str) -> str:
     reader.ignore_tables = True
     reader.unicode_snob = True
     # The preheader is hidden in HTML; in text it would only repeat the first lines.
-    text = _LINK.sub(_written_out, reader.handle(_HIDDEN.sub("", html, count=1)))
+    text = _LINK.sub(_written_out, reader.handle(_HIDDEN.sub("", _UNREAD.sub("", html), count=1)))
     return tidy(_MARKDOWN.sub("", text))
 
 

@@ -131,7 +131,7 @@ async def test_a_message_found_with_the_provider_leaves_one_record_however_often
 ) -> None:
     """A worker died; the next attempts learn that nobody can know."""
     await ledger.sending(slot, await claimed(ledger, slot), (), NOW)
-    for attempt in range(3):
+    for attempt in range(1, 4):
         claim = await ledger.claim(slot, NOW + attempt * MINUTE)
 
     assert claim.delivery.rule is Rule.SETTLED_BEFORE

@@ -227,7 +227,7 @@ async def test_a_slot_of_a_joined_customer_speaks_to_who_is_left(
     """The run began with a browser; by now it is somebody's."""
     browser, ada = Who(anonymous_id="b-1"), Who(user_id="ada", email="ada@x.test")
     both = Who(user_id="ada", anonymous_id="b-1")
-    await mugs.apply([mugs.event("Product Added", who=browser, product_id="cup")])
+    await mugs.apply([mugs.event("Product Viewed", who=browser, product_id="cup")])  # which begins no run of its own
     slot = await slot_of(mugs, reminder, who=await mugs.customer("b-1", "anonymous"))
     await mugs.apply([mugs.event(None, who=ada, kind="identify", email="ada@x.test", marketing_consent=True)])
     await mugs.apply([mugs.event(None, NOW, who=both, kind="identify")])
