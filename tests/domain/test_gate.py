@@ -46,7 +46,7 @@ slots = st.builds(
     gap=spans,
     due=around_now,
     waited_from=around_now,
-    requires=st.lists(conditions, max_size=3).map(tuple),
+    requires=st.lists(conditions, max_size=3, unique_by=type).map(tuple),
 )
 rules = st.builds(
     SendingRules,
