@@ -58,11 +58,11 @@ MEASURED: Mapping[str, Measured] = {
         "full: processors_used.postgres / events accepted",
     ),
     "router_us": Measured(
-        "router, an event (one in twenty matters)", 259, "µs of processor", "make bench PART=router",
+        "router, an event (one in twenty matters)", 104, "µs of processor", "make bench PART=router",
         "full: processors_used.router * microseconds_per_event",
     ),
     "postgres_route_us": Measured(
-        "Postgres, routing an event", 229, "µs of processor", "make bench PART=router",
+        "Postgres, routing an event", 65, "µs of processor", "make bench PART=router",
         "full: processors_used.postgres * microseconds_per_event",
     ),
     "begin_ms": Measured(
@@ -110,7 +110,7 @@ ASSUMED: Mapping[str, Assumed] = {
     "history_kept": Assumed("ended runs are kept by Temporal", 30, "days", "the namespace's retention"),
     "cell_cores": Assumed("processors of one Postgres", 64, "", "a large managed server"),
     "cell_tb": Assumed("disk of one Postgres", 16, "TB", "so that a restore takes hours, not days"),
-    "cell_routers": Assumed("routers on one Postgres", 8, "", "64 lanes, 8 a router (worker/router.py)"),
+    "cell_routers": Assumed("routers on one Postgres", 8, "", "64 lanes, 8 a router where much waits (worker/lanes.py)"),
     "runs_per_shard": Assumed(
         "runs of one history shard", 10_000, "",
         '"tens of thousands": docs.temporal.io, What is a History Shard',
