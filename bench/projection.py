@@ -110,7 +110,7 @@ ASSUMED: Mapping[str, Assumed] = {
     "history_kept": Assumed("ended runs are kept by Temporal", 30, "days", "the namespace's retention"),
     "cell_cores": Assumed("processors of one Postgres", 64, "", "a large managed server"),
     "cell_tb": Assumed("disk of one Postgres", 16, "TB", "so that a restore takes hours, not days"),
-    "cell_routers": Assumed("routers on one Postgres", 8, "", "64 lanes, 8 a router where much waits (worker/lanes.py)"),
+    "cell_routers": Assumed("routers on one Postgres", 8, "", "64 lanes, 8 a busy router (worker/lanes.py)"),
     "runs_per_shard": Assumed(
         "runs of one history shard", 10_000, "",
         '"tens of thousands": docs.temporal.io, What is a History Shard',
