@@ -77,6 +77,17 @@ async def test_two_batches_with_the_same_strangers_make_each_of_them_once(mugs: 
     assert len(await mugs.rows(identities)) == 2 * 8
 
 
+async def test_whom_an_event_before_introduces_is_no_stranger(mugs: Telling) -> None:
+    """Nobody knows the browser when the batch begins; when it comes to its own event, an account has it."""
+    await mugs.apply([mugs.event("Product Viewed", who=USER, product_id="cup")])
+    browser = Who(anonymous_id="b-1")
+    introduced = mugs.event(None, who=Who(user_id="ada", anonymous_id="b-1"), kind="identify")
+    await mugs.apply([introduced, mugs.event("Product Viewed", who=browser, product_id="cup")])
+
+    assert len(await mugs.rows(customers)) == 1
+    assert await mugs.customer("b-1", "anonymous") == await mugs.customer()
+
+
 async def test_a_stranger_may_be_joined_before_the_batch_is_over(mugs: Telling) -> None:
     """The browser is unknown, comes twice, and turns out to be an account's; what it does then is the account's."""
     browser, account = Who(anonymous_id="b-1"), Who(user_id="ada")
@@ -134,7 +145,8 @@ async def lived(connection: AsyncConnection, batches: list[list[Event]], apart: 
         if told:
             await prepare(connection, told, batch)
         owed = [await route(connection, event, at, batch) for event, at in told]
-        said += [[_said(command) for command in commands] for commands in owed]
+        # Runs that one event has begun stand in no order of their own.
+        said += [sorted((_said(command) for command in commands), key=str) for commands in owed]
     known = await _known(connection, store_id)
     query = select(identities.c.customer_id, identities.c.kind, identities.c.value)
     names: dict[Any, list[str]] = {}
