@@ -1,13 +1,14 @@
 """Material: what a message may say, read in the claim's own transaction so that it is what was decided on."""
 
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row, Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.postgres import carts, watchers
-from adapters.postgres.statements import built_once, one_of
+from adapters.postgres import carts, catalogue, watchers
+from adapters.postgres.statements import built_once
 from adapters.postgres.tables import orders, products, stores, views
 from domain.delivery import PriceLow, Slot, Unconfirmed
 from domain.facts import Line
@@ -80,10 +81,10 @@ async def _order(connection: AsyncConnection, store_id: str, order_id: str) -> d
 async def _filled(connection: AsyncConnection, store_id: str, lines: tuple[Line, ...]) -> tuple[Line, ...]:
     """Fill what the client left out of a line from the catalogue."""
     listed = await _listed(connection, store_id, [line.product_id for line in lines]) if lines else []
-    catalogue = {product.product_id: product for product in listed}
+    products_of = {product.product_id: product for product in listed}
     filled = []
     for line in lines:
-        product = catalogue.get(line.product_id)
+        product = products_of.get(line.product_id)
         fields = ("name", "url", "image_url", "price_minor")
         known = {} if product is None else {f: getattr(product, f) for f in fields if getattr(line, f) is None}
         filled.append(line.model_copy(update=known))
@@ -98,19 +99,19 @@ async def _recommended(
     count = _RECOMMENDED + len(shown)
     found: list[Product] = []
     if category is not None:
-        found = await _products(connection, _best_of(store_id, category, count))
+        found = _products((await connection.execute(*_best_of(store_id, category, count))).all())
     if len(found) < _RECOMMENDED:
-        found += await _products(connection, _best(store_id, count + len(found)))
+        found += _products((await connection.execute(*_best(store_id, count + len(found)))).all())
     fresh = {p.product_id: p for p in found if p.product_id not in shown}
     return tuple(fresh.values())[:_RECOMMENDED]
 
 
 async def _listed(connection: AsyncConnection, store_id: str, product_ids: list[str]) -> list[Product]:
-    return await _products(connection, _in_catalogue(store_id, product_ids))
+    return _products(await catalogue.listed(connection, store_id, product_ids))
 
 
-async def _products(connection: AsyncConnection, query: tuple[Select[Any], dict[str, Any]]) -> list[Product]:
-    return [Product.model_validate(row, from_attributes=True) for row in (await connection.execute(*query)).all()]
+def _products(rows: Iterable[Row[Any]]) -> list[Product]:
+    return [Product.model_validate(row, from_attributes=True) for row in rows]
 
 
 @built_once
@@ -127,11 +128,6 @@ def _bought(store_id: str, order_id: str) -> Select[Any]:
 def _looked_at(store_id: str, customer_id: UUID) -> Select[Any]:
     mine = (views.c.store_id == store_id, views.c.customer_id == customer_id, views.c.category.is_not(None))
     return select(views.c.category).where(*mine).order_by(views.c.at.desc()).limit(1)
-
-
-@built_once
-def _in_catalogue(store_id: str, product_ids: list[str]) -> Select[Any]:
-    return select(products).where(products.c.store_id == store_id, one_of(products.c.product_id, product_ids))
 
 
 @built_once

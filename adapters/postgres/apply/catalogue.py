@@ -1,6 +1,6 @@
 """The catalogue, and the customers who wait for something in it."""
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from adapters.postgres import waitlist, watchers
 from adapters.postgres.apply.applying import Applying, Derived, newer
 from adapters.postgres.batch import Batch
-from adapters.postgres.statements import built_once, one_of
+from adapters.postgres.catalogue import listed
+from adapters.postgres.statements import built_once
 from adapters.postgres.tables import products, watchlist
 from domain import ids
 from domain.facts import (
@@ -51,36 +52,22 @@ async def product(on: Applying, fact: ProductChanged) -> list[Derived]:
     return []
 
 
-async def remember(connection: AsyncConnection, store_id: str, product_ids: Collection[str], batch: Batch) -> None:
-    """Read products that events of a batch are going to look at, together."""
+async def remember(connection: AsyncConnection, store_id: str, product_ids: Iterable[str], batch: Batch) -> None:
+    """Read products that events of a batch look at, together; they stay as they were when an event last looked."""
     unseen = [product_id for product_id in product_ids if (store_id, product_id) not in batch.seen]
     if unseen:
-        rows = (await connection.execute(*_known_of(store_id, unseen))).all()
-        batch.seen |= dict.fromkeys(((store_id, product_id) for product_id in unseen), None)
-        batch.seen |= {(store_id, row.product_id): row for row in rows}
-
-
-@built_once
-def _known_of(store_id: str, product_ids: list[str]) -> Select[Any]:
-    return select(products).where(products.c.store_id == store_id, one_of(products.c.product_id, product_ids))
+        batch.seen |= {(store_id, product_id): None for product_id in unseen}
+        batch.seen |= {(store_id, row.product_id): row for row in await listed(connection, store_id, unseen)}
 
 
 async def _row_seen(on: Applying, product_id: str) -> Row[Any] | None:
     """Return a product as it was when an event of the batch last looked."""
-    key = (on.store_id, product_id)
-    if key not in on.batch.seen:
-        on.batch.seen[key] = await _row(on, product_id)
-    return on.batch.seen[key]
+    await remember(on.connection, on.store_id, [product_id], on.batch)
+    return on.batch.seen[on.store_id, product_id]
 
 
 async def _row(on: Applying, product_id: str) -> Row[Any] | None:
-    row: Row[Any] | None = (await on.connection.execute(*_known(on.store_id, product_id))).one_or_none()
-    return row
-
-
-@built_once
-def _known(store_id: str, product_id: str) -> Select[Any]:
-    return select(products).where(products.c.store_id == store_id, products.c.product_id == product_id)
+    return next(iter(await listed(on.connection, on.store_id, [product_id])), None)
 
 
 async def _alone_with(on: Applying, product_id: str) -> None:

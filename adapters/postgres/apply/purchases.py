@@ -40,9 +40,9 @@ async def cart_change(on: Applying, fact: CartLineChanged | CartReported) -> lis
     await carts.save(on.connection, on.store_id, on.customer_id, new)
     if known is not None:
         on.batch.snapshots[on.store_id, on.customer_id] = known.model_copy(update={"cart": new})
-    if lines := new.lines:
+    if new.lines:
         at = new.changed_at or fact.at
-        items = sum(line.quantity for line in lines)
+        items = sum(line.quantity for line in new.lines)
         return on.me(CartChanged(at=at, total_minor=new.total_minor, currency=new.currency, items=items))
     return on.me(CartEmptied(at=fact.at)) if old.lines else []
 
