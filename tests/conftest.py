@@ -1,11 +1,15 @@
 """A real Postgres for every test that needs one: one server, one migrated database, emptied before each test."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
+from sqlalchemy import event as happens
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.postgres import stores
@@ -56,6 +60,21 @@ class Shop:
     store_id: str
     write_key: str
     admin_key: str
+
+
+@contextmanager
+def statements(engine: AsyncEngine) -> Iterator[list[str]]:
+    """List the statements that are executed in the block."""
+    said: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        said.append(statement)
+
+    happens.listen(engine.sync_engine, "before_cursor_execute", note)
+    try:
+        yield said
+    finally:
+        happens.remove(engine.sync_engine, "before_cursor_execute", note)
 
 
 @pytest.fixture

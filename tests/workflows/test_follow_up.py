@@ -8,7 +8,6 @@ from uuid import uuid4
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import event as database_event
 from sqlalchemy import func, select
 
 from adapters.postgres.reports import journeys_of
@@ -16,6 +15,7 @@ from adapters.postgres.tables import happenings
 from domain.commands import SignalRun, StartRun
 from testing import TimeSkippingShop
 from testing.inspection import as_owner
+from tests.conftest import statements
 from tests.follow_ups import EXAMPLES
 
 MASSAGE = {"service_id": "massage", "service_name": "Stone massage", "price": 65}
@@ -325,19 +325,10 @@ async def test_a_follow_up_of_a_product_is_not_taken_for_a_place_in_its_queue(sh
 
 async def test_a_store_without_follow_ups_pays_nothing(shop: TimeSkippingShop) -> None:
     """No event that only a follow-up could care about costs a look, a row or a customer."""
-    seen: list[str] = []
-
-    def statement(connection: Any, cursor: Any, sql: str, *rest: Any) -> None:
-        seen.append(sql)
-
-    engine = shop.engine.sync_engine
     await shop.page()
-    database_event.listen(engine, "before_cursor_execute", statement)
-    try:
+    with statements(shop.engine) as seen:
         await shop.page()
         await shop.track("checked in", uuid4().hex)
-    finally:
-        database_event.remove(engine, "before_cursor_execute", statement)
 
     assert [sql for sql in seen if "happenings" in sql or "jsonb_array_elements_text(plans" in sql] == []
     assert [sql for sql in seen if "INSERT INTO customers" in sql] == []

@@ -1,8 +1,6 @@
 """What the router does for many events at once comes to what it would do for one after the other."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from itertools import count
 from typing import Any
@@ -10,7 +8,6 @@ from uuid import uuid4
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import event as happens
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -22,6 +19,7 @@ from domain.commands import Command, EndRun, JoinRun, RestartRun, SignalRun, Sta
 from domain.events import Event, Who
 from tests.adapters.postgres.conftest import START, Telling
 from tests.adapters.postgres.test_order_of_arrival import LIFE, USER, Op, _events, _known
+from tests.conftest import statements
 
 NOW = START + timedelta(hours=1)
 _numbers = count()
@@ -35,21 +33,6 @@ def looks(mugs: Telling, people: range) -> list[Event]:
         for person in people
     ]
     return [mugs.event("Product Viewed", who=who, product_id=product) for who, product in told]
-
-
-@contextmanager
-def statements(engine: AsyncEngine) -> Iterator[list[str]]:
-    """List the statements that are executed."""
-    said: list[str] = []
-
-    def note(_: Any, __: Any, statement: str, *___: Any) -> None:
-        said.append(statement)
-
-    happens.listen(engine.sync_engine, "before_cursor_execute", note)
-    try:
-        yield said
-    finally:
-        happens.remove(engine.sync_engine, "before_cursor_execute", note)
 
 
 async def test_strangers_of_a_batch_take_as_many_statements_as_one(mugs: Telling) -> None:

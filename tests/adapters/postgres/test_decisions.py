@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import event, insert, update
+from sqlalchemy import insert, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.postgres.ledger import PostgresLedger
@@ -14,6 +14,7 @@ from adapters.postgres.tables import decisions, runs, suppressions
 from domain.delivery import CartQuiet, Delivery, Result, Rule, Slot
 from domain.plans import Step
 from tests.adapters.postgres.conftest import START, Telling
+from tests.conftest import statements
 
 NOW = START + timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
@@ -150,15 +151,9 @@ async def test_no_record_holds_personal_data(mugs: Telling, ledger: PostgresLedg
 
 async def test_a_record_costs_one_statement(engine: AsyncEngine, ledger: PostgresLedger, slot: Slot) -> None:
     """A claim is the busiest transaction there is."""
-    statements: list[str] = []
+    with statements(engine) as said:
+        message_id = await claimed(ledger, slot)
+        await ledger.sending(slot, message_id, (), NOW)
+        await ledger.record(slot, message_id, Delivery(result=Result.SENT), NOW)
 
-    def count(_c: Any, _cursor: Any, statement: str, *_more: Any) -> None:
-        statements.append(statement)
-
-    event.listen(engine.sync_engine, "before_cursor_execute", count)
-    message_id = await claimed(ledger, slot)
-    await ledger.sending(slot, message_id, (), NOW)
-    await ledger.record(slot, message_id, Delivery(result=Result.SENT), NOW)
-    event.remove(engine.sync_engine, "before_cursor_execute", count)
-
-    assert sum("decisions" in statement for statement in statements) == 1
+    assert sum("decisions" in statement for statement in said) == 1

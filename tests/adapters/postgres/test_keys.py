@@ -8,7 +8,6 @@ from uuid import UUID
 import psycopg
 import pytest
 from psycopg.errors import InsufficientPrivilege
-from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.postgres import audit, stores
@@ -21,7 +20,7 @@ from domain.access import WRITE_KEY, Grant, Scope
 from domain.errors import InvalidInput, LimitReached, NotAuthorised, NotFound, OperationRefused, Unavailable
 from domain.limits import DEFAULT, Limit
 from testing.inspection import as_owner
-from tests.conftest import Shop, SteppedClock
+from tests.conftest import Shop, SteppedClock, statements
 
 READS = Grant(kind="api", scopes=(Scope.READ,), name="dashboard")
 DAY = timedelta(days=1)
@@ -250,11 +249,10 @@ async def test_requests_that_show_a_key_at_once_ask_for_it_once(
     keys: KeyStore, engine: AsyncEngine, store: Shop, clock: SteppedClock
 ) -> None:
     """A thousand connections after a restart are one look at the database, and one wrong key is refused to all."""
-    looks: list[str] = []
-    sqlalchemy_event.listen(engine.sync_engine, "before_cursor_execute", lambda *told: looks.append(told[2]))
     fresh = KeyStore(engine, clock)
-    found = await asyncio.gather(*(fresh.verify(store.write_key) for _ in range(50)))
-    wrong = await asyncio.gather(*(fresh.verify("write_wrong") for _ in range(50)), return_exceptions=True)
+    with statements(engine) as looks:
+        found = await asyncio.gather(*(fresh.verify(store.write_key) for _ in range(50)))
+        wrong = await asyncio.gather(*(fresh.verify("write_wrong") for _ in range(50)), return_exceptions=True)
 
     assert len({access.key_id for access in found}) == 1
     assert {type(problem) for problem in wrong} == {NotAuthorised}

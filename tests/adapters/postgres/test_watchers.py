@@ -1,14 +1,11 @@
 """Watchers: whom a price concerns, and how they are told; by one statement for each thousand of them."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import event as sql_event
 from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -21,6 +18,7 @@ from domain.events import Who
 from domain.plans import validated
 from testing.inspection import as_owner
 from tests.adapters.postgres.conftest import START, Telling
+from tests.conftest import statements
 
 FELL, ROSE = "Watched Price Fell", "Watched Price Rose"
 
@@ -60,21 +58,6 @@ class Shop(Telling):
 @pytest.fixture
 def shop(engine: AsyncEngine, store: Any) -> Shop:
     return Shop(engine, store.store_id)
-
-
-@contextmanager
-def statements(engine: AsyncEngine) -> Iterator[list[str]]:
-    """Count what is sent to the database."""
-    sent: list[str] = []
-
-    def note(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        sent.append(statement)
-
-    sql_event.listen(engine.sync_engine, "before_cursor_execute", note)
-    try:
-        yield sent
-    finally:
-        sql_event.remove(engine.sync_engine, "before_cursor_execute", note)
 
 
 async def test_a_thousand_watchers_cost_as_many_statements_as_ten(shop: Shop, engine: AsyncEngine) -> None:
