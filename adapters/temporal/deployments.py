@@ -206,7 +206,13 @@ class Deployments:
     async def _registered(self, build_id: str, queue: str) -> None:
         """Wait until Temporal has put both kinds of a queue's work down to a build, some time after its first poll."""
         for _ in range(_LOOKS):
-            if {(queue, kind) for kind in _WORK} <= await self._queues(build_id):
+            try:
+                queues = await self._queues(build_id)
+            except RPCError as error:
+                if error.status is not RPCStatusCode.NOT_FOUND:
+                    raise
+                queues = set()  # the deployment lists a build before the build can be described
+            if {(queue, kind) for kind in _WORK} <= queues:
                 return
             await asyncio.sleep(_PAUSE_S)
         raise Unavailable(f"Temporal has not put task queue {queue!r} down to build {build_id!r} yet: promote again")

@@ -18,6 +18,7 @@ from uuid import uuid4
 import pytest
 from temporalio import activity
 from temporalio.client import Client, WorkflowHandle
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
 
 from adapters.temporal.deployments import Build, Deployments
@@ -284,6 +285,27 @@ async def test_a_customer_who_begins_again_begins_on_the_new_build(house: House)
             successor = house.temporal.get_workflow_handle(run.id)
 
             await eventually(lambda: house.on(successor), lambda on: on == (PINNED, "2"), "the successor is on build 2")
+
+
+async def test_a_build_that_temporal_has_only_just_listed_is_waited_for(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a moment a deployment has a build that Temporal, asked for it, does not know."""
+    service = house.temporal.workflow_service
+    describe, unknown = service.describe_worker_deployment_version, 2
+
+    async def late(*args: Any, **how: Any) -> Any:
+        nonlocal unknown
+        if unknown:
+            unknown -= 1
+            raise RPCError("Worker Deployment Version not found", RPCStatusCode.NOT_FOUND, b"")
+        return await describe(*args, **how)
+
+    monkeypatch.setattr(service, "describe_worker_deployment_version", late)
+    async with house.worker(old_build, "1"):
+        await house.promote("1")
+        assert unknown == 0
+        assert await house.on(await house.begin("short-journey")) == (PINNED, "1")
 
 
 async def test_the_commands_lead_an_operator_through_a_deploy(house: House, address: str) -> None:
