@@ -33,13 +33,12 @@ async def test_an_event_becomes_a_mail_a_click_an_order_and_a_conversion(house: 
 
     await house.track(customer, "Order Completed", order_id=customer, total=12.5, currency="EUR", products=[MUG])
 
-    async def reminder() -> dict[str, Any]:
+    async def converted() -> tuple[dict[str, Any], dict[str, Any]]:
         """The click has a lane of its own: the order may be applied before it, and is credited when it comes."""
         run = await house.until_outcome(customer, "cart-recovery", "converted")
-        return next(message for message in run["messages"] if message["step"] == "reminder-1") | {"run": run}
+        return run, next(message for message in run["messages"] if message["step"] == "reminder-1")
 
-    sent = await eventually(reminder, lambda message: message["order_id"] is not None, "the order is credited")
-    run = sent["run"]
+    run, sent = await eventually(converted, lambda found: found[1]["order_id"] is not None, "the order is credited")
     assert (sent["order_id"], sent["order_value_minor"]) == (customer, 1250)
     assert sent["opened_at"]
     assert sent["clicked_at"]
