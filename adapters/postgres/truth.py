@@ -11,6 +11,7 @@ from adapters.postgres import carts, consents, interest, suppressions, watchers
 from adapters.postgres.statements import built_once
 from adapters.postgres.tables import messages, orders, pauses, products, runs
 from adapters.postgres.traffic import traffic
+from domain import ids
 from domain.cart import Cart
 from domain.consent import allows, awaiting
 from domain.delivery import CartQuiet, InStock, OrderStands, PriceLow, Result, Slot, Unconfirmed, Undecided
@@ -102,7 +103,13 @@ async def _price_truth(
 
 
 async def _asked_at(connection: AsyncConnection, slot: Slot, address: str | None) -> datetime | None:
-    """Read when another run of the journey last wrote to an address, whichever customer's it was."""
+    """Read when another run of the journey last wrote to an address, whichever customer's it was.
+
+    Of two that ask at the same moment, each under its own customer's lock, one has to see the other: the second waits
+    here until the first has decided.
+    """
+    key = ids.lock_key(slot.store_id, "asked", address or "")
+    await connection.execute(select(func.pg_advisory_xact_lock(key)))
     query = select(func.max(messages.c.claimed_at)).where(
         messages.c.store_id == slot.store_id,
         messages.c.address == address,

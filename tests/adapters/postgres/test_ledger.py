@@ -10,15 +10,16 @@ from sqlalchemy import insert, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.postgres import ledger as ledger_module
+from adapters.postgres import plans
 from adapters.postgres.identities import new_id
 from adapters.postgres.ingest import EventStore
 from adapters.postgres.ledger import PostgresLedger
 from adapters.postgres.tables import events, messages, runs, suppressions, waitlist
 from domain.bounces import Kind
-from domain.delivery import CartQuiet, Delivery, InStock, OrderStands, Result, Slot
+from domain.delivery import CartQuiet, Delivery, InStock, OrderStands, Result, Slot, Unconfirmed
 from domain.errors import EventsPending, Unavailable
 from domain.events import Event, Who
-from domain.plans import Step
+from domain.plans import DoubleOptInPlan, Step
 from domain.runs import Outcome
 from tests.adapters.postgres.conftest import START, Telling
 from worker.router import Router
@@ -172,6 +173,29 @@ async def test_transactional_mail_needs_no_consent_but_respects_a_bounce(mugs: T
 
     next_step = slot.model_copy(update={"step": slot.step.model_copy(update={"name": "how-to"})})
     assert (await ledger.claim(next_step, NOW)).delivery.because == "address suppressed: bounced"
+
+
+async def test_an_address_that_many_accounts_are_made_with_at_once_is_asked_once(
+    mugs: Telling, ledger: PostgresLedger
+) -> None:
+    """Each claim holds the lock of its own customer; of their address one has to see the other."""
+    plan = DoubleOptInPlan(enabled=True)
+    await plans.put(mugs.engine, mugs.store_id, "double-opt-in", plan, START)
+    bots = [Who(user_id=f"bot-{number}", email="victim@x.test") for number in range(8)]
+    await mugs.apply([mugs.event(None, START, bot, "identify", email=bot.email) for bot in bots])
+    await mugs.apply([mugs.event("Newsletter Subscribed", START, bot) for bot in bots])
+    asking = (Unconfirmed(by=NOW + plan.patience, again=plan.again),)
+    begun = await mugs.rows(runs, runs.c.journey == "double-opt-in")
+    slots = [
+        Slot(
+            store_id=mugs.store_id, customer_id=run.customer_id, run_id=run.run_id, journey=run.journey,
+            step=plan.steps[0], gap=timedelta(0), due=NOW, waited_from=NOW, requires=asking,
+        )
+        for run in begun
+    ]  # fmt: skip
+    claims = await asyncio.gather(*(ledger.claim(slot, NOW) for slot in slots))
+
+    assert sorted(claim.delivery.result for claim in claims) == [*[Result.CAPPED] * (len(bots) - 1), Result.SENT]
 
 
 async def test_an_unsubscribe_before_the_address_was_known_counts_for_it(
