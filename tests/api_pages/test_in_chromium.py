@@ -9,7 +9,7 @@ import shutil
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 import uvicorn
@@ -98,6 +98,12 @@ async def opened(browser: "Browser", **settings: Any) -> AsyncIterator["Page"]:
     assert complaints == []
 
 
+async def press(page: "Page", name: str, role: Literal["button", "link"] = "button") -> None:
+    """Press what is called so, and wait for the page that answers: until then the old one is still there to be read."""
+    async with page.expect_navigation(timeout=_PATIENCE_MS):
+        await page.get_by_role(role, name=name).click()
+
+
 async def violations(page: "Page", judge: "Page") -> list[str]:
     """Return what axe-core has to say of a page as it stands there, with the elements that it is about.
 
@@ -131,15 +137,15 @@ async def test_every_page_passes_axe(
         await page.goto(at(Purpose.PREFERENCES))
         await judged("nothing is chosen")
         await page.get_by_label("Newsletter").check()
-        await page.get_by_role("button", name="Save").click()
+        await press(page, "Save")
         await judged("the main switch is off")
         await page.get_by_label("Marketing emails").check()
         await page.get_by_label("Language").select_option("de")
-        await page.get_by_role("button", name="Save").click()
+        await press(page, "Save")
         await judged("saved, in German")
-        await page.get_by_role("button", name="30 Tage pausieren").click()
+        await press(page, "30 Tage pausieren")
         await judged("paused")
-        await page.get_by_role("button", name="Von allem abmelden").click()
+        await press(page, "Von allem abmelden")
         await judged("unsubscribed")
         await page.goto(at(Purpose.PREFERENCES)[:-5])
         await judged("a link that does not work")
@@ -167,11 +173,11 @@ async def test_a_customer_chooses_pauses_and_leaves(
     """Everything that the preference centre offers, by pressing what a person would press."""
     async with opened(chromium, java_script_enabled=javascript) as page:
         await page.goto(at(Purpose.UNSUBSCRIBE))
-        await page.get_by_role("link", name="Choose which ones you get").click()
+        await press(page, "Choose which ones you get", "link")
         for topic in ("Marketing emails", "Price drops"):
             await page.get_by_label(topic, exact=True).check()
         await page.get_by_label("Time zone").select_option(label="Kolkata")
-        await page.get_by_role("button", name="Save").click()
+        await press(page, "Save")
         assert await page.get_by_role("status").inner_text() == (
             "Saved. You get the emails that are ticked below, and no others."
         )
@@ -180,11 +186,11 @@ async def test_a_customer_chooses_pauses_and_leaves(
         assert not await page.get_by_label("Offers", exact=True).is_checked()
         assert await page.get_by_label("Time zone").input_value() == "Asia/Kolkata"
 
-        await page.get_by_role("button", name="Pause for 30 days").click()
+        await press(page, "Pause for 30 days")
         assert (await page.get_by_role("status").inner_text()).startswith("Paused")
-        await page.get_by_role("button", name="End the pause now").click()
+        await press(page, "End the pause now")
         assert (await page.get_by_role("status").inner_text()).startswith("The pause is over.")
-        await page.get_by_role("button", name="Unsubscribe from everything").click()
+        await press(page, "Unsubscribe from everything")
         assert await page.get_by_role("heading", level=1).inner_text() == "You are unsubscribed"
 
     told = await mail.events()
