@@ -1,59 +1,38 @@
 """The router: turns stored events into state and Temporal commands, in order per customer.
 
 Events are spread over lanes by identity. A router owns a lane (advisory lock) while it drains it, so several
-routers share the work without doubling it, and the lane of one that dies is free at once. Every event goes
-through two commits: `applied` (state changed, commands kept with the event) and `routed` (commands carried out).
-A crash in between repeats the commands, and each of them may be repeated.
+routers share the work without doubling it, and the lane of one that dies is free at once. What is done for the events
+of a batch is in `worker/dispatch.py`.
 """
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
-from datetime import datetime, timedelta
-from itertools import groupby
-from operator import attrgetter
-from typing import Protocol
-from uuid import UUID
+from datetime import timedelta
 
 import structlog
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from adapters import tracing
-from adapters.metrics import EVENT_FAILURES, TROUBLES
-from adapters.postgres import queue, runs, sales
-from adapters.postgres.batch import Batch
+from adapters.metrics import TROUBLES
+from adapters.postgres import queue
 from adapters.postgres.queue import Queued
-from adapters.postgres.routing import means_nothing, prepare, route, settle
-from adapters.postgres.tenancy import across_stores, act_across, act_as, as_store
-from domain.commands import Command
+from adapters.postgres.tenancy import across_stores, act_across
 from domain.errors import Unavailable
 from domain.events import Event
 from domain.ports import Clock
-from worker import tally
+from worker.dispatch import RETRIES, Dispatch, Executor
 from worker.lanes import HandOut, handfuls
 
 log = structlog.get_logger("router")
 
-RETRIES = (timedelta(seconds=1), timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=2))
-"""When an event that fails by itself is tried again; after the last it is parked for an operator."""
 POLL = timedelta(seconds=1)
 """The safety net under NOTIFY."""
 _BATCH = 200
-_COMMANDS_AT_ONCE = 32
 _BREATH_S = 0.04
 """Between two looks for lanes while some are worked on: each commit of the door wakes us, hundreds a second."""
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
-
-
-class Executor(Protocol):
-    """What carries out commands (adapters.temporal.engine.Engine)."""
-
-    async def execute(self, store_id: str, command: Command) -> bool:
-        """Carry out a command; False if its run is over. Raises Unavailable while Temporal is down."""
-        ...
 
 
 class Router:
@@ -78,11 +57,8 @@ class Router:
             replays: Recorded events are routed: each at the time at which it came in, not at the clock's.
         """
         self._engine = engine
-        self._replays = replays
-        self._executor = executor
         self._clock = clock
-        self._retries = retries
-        self._commands_at_once = asyncio.Semaphore(_COMMANDS_AT_ONCE)
+        self._dispatch = Dispatch(engine, executor, clock, retries, replays=replays)
         self._in_trouble = False
         self._pause_s = _SHORTEST_PAUSE_S
         self._wake = asyncio.Event()
@@ -122,7 +98,7 @@ class Router:
 
     async def route_these(self, events: Sequence[Event]) -> None:
         """Route events that were stored just now, in this order; for replays, whose queue nobody else reads."""
-        await self._carry_out(await self._apply([Queued(event) for event in events]))
+        await self._dispatch.carry_out(await self._dispatch.apply([Queued(event) for event in events]))
 
     async def _look(self) -> Mapping[int, int]:
         """Look for lanes with something to do."""
@@ -178,7 +154,7 @@ class Router:
             more = bool(ours)
             while more and not self._stopping.is_set():
                 batch = await self._next(connection, ours)
-                await self._carry_out(await self._apply(batch))
+                await self._dispatch.carry_out(await self._dispatch.apply(batch))
                 got_on = got_on or (ours if batch else ())
                 # What has come since then has woken the router, which looks at the lanes again; and so it does where
                 # one of several has more than its share.
@@ -203,132 +179,3 @@ class Router:
                 await connection.rollback()
                 await queue.leave_lanes(connection, ours)
                 await connection.commit()  # a rollback by the pool would have the driver forget what is prepared
-
-    async def _apply(self, batch: Sequence[Queued]) -> list[Queued]:
-        """Apply the pending events of a batch in one transaction; if that fails, one by one to find the culprit."""
-        try:
-            return await self._apply_together(batch)
-        except PoolTimeout:
-            raise
-        except DBAPIError as error:
-            if error.connection_invalidated:
-                raise
-        except Exception as error:  # noqa: BLE001 - whatever one event does, the others go on
-            log.debug("batch failed", error=type(error).__name__)
-        done: list[Queued] = []
-        held: set[tuple[str, str]] = set()
-        for queued in batch:
-            if _identity(queued) in held:
-                continue
-            try:
-                done += await self._apply_together([queued])
-            except (OperationalError, PoolTimeout):
-                raise  # the database's trouble, not the event's
-            except Exception as error:  # noqa: BLE001
-                held.add(_identity(queued))
-                await self._failed(queued, error)
-        return done
-
-    async def _apply_together(self, batch: Sequence[Queued]) -> list[Queued]:
-        now = self._clock()
-        shared = Batch()
-        owed: list[Queued] = []
-        applied: list[tuple[Queued, Sequence[Command]]] = []
-        async with self._engine.begin() as connection:
-            for store_id, events in _by_store(batch):
-                await act_as(connection, store_id)
-                terms = await settle(connection, store_id, shared)
-                fresh = [queued for queued in events if queued.commands is None]
-                idle = {queued.id for queued in fresh if means_nothing(queued, terms)}
-                passed_by = await queue.pass_by(connection, list(idle))
-                pending = await queue.still_pending(connection, [q.id for q in fresh if q.id not in idle])
-                todo = await self._routed(connection, [q for q in fresh if q.id in pending], shared, now)
-                await queue.mark_applied(connection, todo)
-                for queued in events:
-                    commands = todo.get(queued.id, queued.commands)
-                    if commands:
-                        owed.append(queued.owing(commands))
-                    if queued.id in todo or queued.id in passed_by:
-                        applied.append((queued, commands or ()))
-            await sales.write(connection, shared.sales)
-        tally.count(applied, now)
-        return owed
-
-    async def _routed(
-        self, connection: AsyncConnection, pending: Sequence[Queued], shared: Batch, now: datetime
-    ) -> dict[UUID, Sequence[Command]]:
-        """Apply events of one store, and return what is to be done for each."""
-        moments = [queued.received_at if self._replays else now for queued in pending]
-        if pending:
-            await prepare(connection, [(q.event, at) for q, at in zip(pending, moments, strict=True)], shared)
-        todo: dict[UUID, Sequence[Command]] = {}
-        for queued, at in zip(pending, moments, strict=True):
-            with _step("route", queued):
-                todo[queued.id] = await route(connection, queued.event, at, shared)
-        return todo
-
-    async def _carry_out(self, applied: Sequence[Queued]) -> None:
-        """Carry out the commands: one identity's in order, different identities' side by side."""
-        by_identity = sorted(applied, key=lambda queued: (_identity(queued), queued.id))
-        groups = [list(group) for _, group in groupby(by_identity, key=_identity)]
-        done: list[Queued] = []
-        todo = (self._carry_out_in_order(group, done) for group in groups)
-        outcomes = await asyncio.gather(*todo, return_exceptions=True)
-        for store_id, events in _by_store(done):
-            async with as_store(self._engine, store_id) as connection:
-                await queue.mark_routed(connection, [queued.id for queued in events])
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
-
-    async def _carry_out_in_order(self, group: Sequence[Queued], done: list[Queued]) -> None:
-        for queued in group:
-            try:
-                await self._execute(queued)
-                done.append(queued)
-            except (Unavailable, DBAPIError, PoolTimeout):
-                raise
-            except Exception as error:  # noqa: BLE001 - parked with its error, never blocking another customer
-                await self._failed(queued, error)
-                return
-
-    async def _execute(self, queued: Queued) -> None:
-        store_id = queued.store_id
-        for command in queued.commands or ():
-            async with self._commands_at_once:
-                with _step(command.kind, queued):
-                    alive = await self._executor.execute(store_id, command)
-            if not alive:
-                async with as_store(self._engine, store_id) as connection:
-                    await runs.end_gone(connection, store_id, command, self._clock())
-
-    async def _failed(self, queued: Queued, error: Exception) -> None:
-        """Note a failure of the event itself; after the last retry it is parked."""
-        retry_at = None
-        if queued.attempts < len(self._retries):
-            retry_at = self._clock() + self._retries[queued.attempts]
-        async with as_store(self._engine, queued.store_id) as connection:
-            description = f"{type(error).__name__}: {error}"
-            await queue.mark_failed(connection, queued.id, description, retry_at)
-        EVENT_FAILURES.labels("parked" if retry_at is None else "retried").inc()
-        # The message of an exception may quote the event, so only its type is logged; the row keeps the rest.
-        log.error(
-            "event failed", store_id=queued.store_id, event_id=str(queued.id), error=type(error).__name__,
-            parked=retry_at is None,
-        )  # fmt: skip
-
-
-def _step(name: str, queued: Queued) -> AbstractContextManager[object]:
-    """Go on with the trace of an event's request."""
-    return tracing.span(name, parent=queued.traceparent, store_id=queued.store_id, event_id=str(queued.id))
-
-
-def _by_store(batch: Sequence[Queued]) -> list[tuple[str, list[Queued]]]:
-    """Sort a batch by store, each store's events in their order: a transaction sees one store at a time."""
-    events = sorted(batch, key=attrgetter("store_id"))
-    return [(store_id, list(group)) for store_id, group in groupby(events, key=attrgetter("store_id"))]
-
-
-def _identity(queued: Queued) -> tuple[str, str]:
-    """Whose events stay in order."""
-    return queued.store_id, queued.event.who.lane

@@ -147,7 +147,7 @@ class Clock:
 
 
 class Carrying:
-    """Carries out the router's commands, counts them, and keeps the agenda (implements `worker.router.Executor`)."""
+    """Carries out the router's commands, counts them, and keeps the agenda (implements `worker.dispatch.Executor`)."""
 
     def __init__(
         self, engine: AsyncEngine, temporal: Engine, agenda: Agenda, clock: Clock, actions: Counter[str]

@@ -28,7 +28,7 @@ from cli.health import health
 from cli.main import app
 from cli.operate import system_now
 from domain import ids
-from worker import lanes, router
+from worker import dispatch, lanes, router
 from worker import main as worker_main
 
 ROOT = Path(__file__).parents[2]
@@ -226,7 +226,7 @@ def test_nobody_is_killed_before_what_is_under_way_is_done() -> None:
     """The grace period outlasts the process's own, and the wait before SIGTERM with it."""
     grace = {name: PODS[name]["terminationGracePeriodSeconds"] for name in PROCESSES}
     pause = container("api")["lifecycle"]["preStop"]["sleep"]["seconds"]
-    commands = math.ceil(router._BATCH / router._COMMANDS_AT_ONCE) * 10  # each waits 10 s for Temporal (_PATIENCE)
+    commands = math.ceil(router._BATCH / dispatch.COMMANDS_AT_ONCE) * 10  # each waits 10 s for Temporal (_PATIENCE)
 
     assert grace["api"] >= pause + api_main.GRACE_S + 10
     assert api_main.GRACE_S >= patience.BODY_TIME + 10  # the body, and its commit (EventStore)
