@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from adapters.postgres.imports import PROFILE, Block, copy_row, copy_word
 from api.envelope import Arrival, moment, understood
-from cli.importing.reading import Row
+from cli.importing.reading import LONGEST_LINE, Row
 from domain.consent import IDENTIFY
 from domain.decoding import facts
 from domain.decoding.fields import Fields
@@ -148,6 +148,8 @@ def _record(row: Row, header: Sequence[str] | None) -> dict[str, Any]:
         if header is None or len(content) != len(header):
             raise InvalidEvent("row", f"has {len(content)} cells, and the header {len(header or ())}")
         return {name: cell for name, cell in zip(header, content, strict=True) if name and cell.strip()}
+    if len(content) > LONGEST_LINE:
+        raise InvalidEvent("row", f"must not be longer than {LONGEST_LINE:,} characters")
     try:
         record = json.loads(content)
     except (ValueError, RecursionError) as problem:

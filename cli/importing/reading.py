@@ -7,13 +7,17 @@ import hashlib
 import io
 import zlib
 from collections.abc import Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from domain.errors import InvalidInput
 
 _GZIP_MAGIC = b"\x1f\x8b"
-_LARGEST_ROW = 1 << 20
+_LONGEST_HEADER = 1 << 20
+LONGEST_LINE = 32 * 1024
+"""Of JSON, in characters: what a row stands for is one event, and the API takes none that is longer."""
+_LINE_ENDS = ("\n", "\r")
 
 
 class Row(NamedTuple):
@@ -21,6 +25,7 @@ class Row(NamedTuple):
 
     Attributes:
         line: Where it begins in the file, counted from 1.
+        content: Of a line that is too long, so much that it shows.
     """
 
     line: int
@@ -42,7 +47,7 @@ class CustomerFile:
         try:
             self.size = path.stat().st_size
             with self._opened() as (text, _):
-                first = text.readline(_LARGEST_ROW)
+                first = text.readline(_LONGEST_HEADER)
         except (OSError, UnicodeError, EOFError, zlib.error) as problem:
             raise InvalidInput(str(path), f"cannot be read: {problem}") from problem
         self.header = None if first.lstrip().startswith("{") else self._columns(first)
@@ -80,9 +85,14 @@ class CustomerFile:
             line = reader.line_num + 1  # a quoted cell may run over several lines
 
     def _json(self, text: io.TextIOBase) -> Iterator[Row]:
-        for line, content in enumerate(text, start=1):
+        for line in count(1):
+            content = rest = text.readline(LONGEST_LINE + 1)
+            if not content:
+                return
+            while len(rest) > LONGEST_LINE and not rest.endswith(_LINE_ENDS):  # what has no end fills no memory
+                rest = text.readline(LONGEST_LINE + 1)
             if not content.isspace():
-                yield Row(line, content)
+                yield Row(line, content.rstrip("\r\n"))
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[tuple[io.TextIOBase, BinaryIO]]:

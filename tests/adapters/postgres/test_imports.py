@@ -19,7 +19,7 @@ from adapters.postgres.tables import suppressions as silenced
 from adapters.postgres.tenancy import as_store
 from api.envelope import Arrival
 from cli.importing.preparing import BadRow, block_of, events_of, understood_rows
-from cli.importing.reading import CustomerFile
+from cli.importing.reading import LONGEST_LINE, CustomerFile
 from cli.main import app
 from domain.errors import InvalidInput
 from domain.events import Event, Who
@@ -318,6 +318,23 @@ def test_a_bad_row_is_named_by_line_field_and_rule(row: str, field: str, rule: s
 
     assert [row.line for row in good] == [2]
     assert bad == [BadRow(3, field, rule)]
+
+
+def test_a_line_without_an_end_is_one_bad_row(tmp_path: Path) -> None:
+    """A dump written as one array, say, is not read into memory, and costs only its own line."""
+    path = tmp_path / "customers.jsonl"
+    longest = json.dumps({"id": 1, "city": ""})[:-2] + "x" * (LONGEST_LINE - 21) + '"}'
+    endless = '{"id": 2, "city": "' + "x" * 10 * LONGEST_LINE
+    path.write_text(f'{longest}\n{endless}\r{longest}y\r\n{{"id": 3}}', encoding="utf-8")
+    source = CustomerFile(path)
+    rows = [row for row, _ in source.rows()]
+    good, bad = understood_rows(rows, None, Arrival(store_id="mugs", received_at=START))
+
+    assert len(longest) == LONGEST_LINE
+    assert max(len(row.content) for row in rows) == LONGEST_LINE + 1
+    assert [(row.line, row.event.who.user_id) for row in good] == [(1, "1"), (4, "3")]
+    rule = "must not be longer than 32,768 characters"
+    assert bad == [BadRow(2, "row", rule), BadRow(3, "row", rule)]
 
 
 def test_json_that_is_none_is_a_bad_row(tmp_path: Path) -> None:
