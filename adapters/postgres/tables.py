@@ -117,6 +117,8 @@ events = Table(
 OPEN = text("state in ('pending', 'applied')")
 UNAPPLIED = text("state in ('pending', 'parked')")
 Index("ix_events_open", events.c.shard, events.c.id, postgresql_where=OPEN)
+# Whose events are held back is asked with every batch, and nearly always they are nobody's.
+Index("ix_events_retry", events.c.shard, events.c.retry_at, postgresql_where=text(f"{OPEN} and retry_at is not null"))
 Index("ix_events_parked", events.c.store_id, events.c.id, postgresql_where=text("state = 'parked'"))
 # The gate asks whether an accepted event of a customer is still unapplied, by each identity it knows.
 for _identity in ("user_id", "anonymous_id", "email", "customer_id"):

@@ -22,7 +22,7 @@ from adapters.postgres.ingest import EventStore
 from adapters.postgres.keys import KeyStore
 from adapters.postgres.ledger import PostgresLedger
 from adapters.postgres.reports import journeys_of
-from adapters.postgres.tenancy import as_store
+from adapters.postgres.tenancy import across_stores, as_store
 from adapters.postgres.waitlist import PostgresWaitlist
 from adapters.settings import Settings
 from api.envelope import Arrival
@@ -105,18 +105,17 @@ class Plans:
     def full_reads(self) -> dict[str, set[str]]:
         """The statements that read a large table from end to end, and which."""
         found = {
-            statement: {t for plan in plans for t in _read_whole(plan)}
+            statement: {n["Relation Name"] for plan in plans for n in _nodes(plan) if n["Node Type"] == "Seq Scan"}
             for statement, plans in self.by_statement.items()
         }
         ignored = SMALL | OURS | self.empty
         return {" ".join(s.split()): large for s, tables in found.items() if (large := tables - ignored)}
 
 
-def _read_whole(node: dict[str, Any]) -> Iterator[str]:
-    if node["Node Type"] == "Seq Scan":
-        yield node["Relation Name"]
-    for inner in node.get("Plans", ()):
-        yield from _read_whole(inner)
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for inner in plan.get("Plans", ()):
+        yield from _nodes(inner)
 
 
 def explaining(plans: Plans) -> type[psycopg.AsyncCursor[Any]]:
@@ -252,6 +251,22 @@ async def an_import(mugs: Telling) -> None:
 
     await importing.take(block, await importing.begin(NOW, NOW), door, NOW)
     await importing.finish(Progress(as_of=NOW), NOW, by="test")
+
+
+async def test_who_is_held_back_is_found_among_those_that_wait_for_a_retry(
+    settings: Settings, filled: None, watched: AsyncEngine, plans: Plans
+) -> None:
+    """The router asks it with every batch; not all that waits in a lane may be read for it."""
+    async with await psycopg.AsyncConnection.connect(settings.psycopg_url, autocommit=True) as connection:
+        await connection.execute("update events set state = 'pending' where state = 'routed'")
+        await connection.execute("analyze events")
+    async with across_stores(watched) as connection:
+        assert await queue.next_in_lanes(connection, [1, 2, 3], 200, NOW)
+
+    ((plan,),) = (found for statement, found in plans.by_statement.items() if "retry_at >" in statement)
+    read = [node for node in _nodes(plan) if node.get("Relation Name") not in plans.empty]
+    assert any("retry_at >" in node.get("Index Cond", "") for node in read)
+    assert not any("retry_at >" in node.get("Filter", "") for node in read)
 
 
 async def test_a_statement_that_reads_everything_would_be_found(
