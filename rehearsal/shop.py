@@ -51,6 +51,8 @@ from workflows.registry import WORKFLOWS
 
 _LONGEST_SKIP = timedelta(minutes=4)
 """How long a machine may take to live through what a test skips."""
+_PATIENCE_S = 60.0
+"""How long it may take over what is to be done at once: seconds, where other work keeps it busy."""
 
 
 class Mail(NamedTuple):
@@ -172,7 +174,7 @@ class TimeSkippingShop:
         found = [(row, letters[row.message_id.hex]) for row in rows if journey in {None, row.journey}]
         return [Mail(row.journey, row.step, mail.to, mail.subject, mail.text, row.settled_at) for row, mail in found]
 
-    async def at_rest(self, deadline: float = 20.0) -> None:
+    async def at_rest(self, deadline: float = _PATIENCE_S) -> None:
         """Wait until every run waits for the time or an event, without moving time."""
         async with asyncio.timeout(deadline):
             for workflow_id in await self._workflow_ids():
@@ -201,7 +203,7 @@ class TimeSkippingShop:
         """What Temporal recorded of a journey's newest run."""
         return await (await self.handle(journey)).fetch_history()
 
-    async def settled(self, journey: str, deadline: float = 20.0) -> str:
+    async def settled(self, journey: str, deadline: float = _PATIENCE_S) -> str:
         """Wait until the newest run of a journey is closed, without moving time, and return its outcome."""
         handle = await self.handle(journey)
         async with asyncio.timeout(deadline):
@@ -209,7 +211,7 @@ class TimeSkippingShop:
                 await asyncio.sleep(0.02)
         return description.status.name if description.status else ""
 
-    async def until_said(self, count: int, deadline: float = 20.0) -> list[tuple[str, str]]:
+    async def until_said(self, count: int, deadline: float = _PATIENCE_S) -> list[tuple[str, str]]:
         """Wait until so many slots are settled or deferred, without moving time."""
         async with asyncio.timeout(deadline):
             while len(said := await self.said()) < count or any(s in {"claimed", "sending"} for _, s in said):

@@ -22,5 +22,5 @@ def run(checkout: Path, *argv: str, database_url: str = "") -> subprocess.Comple
     """Run a module of Python, such as `pytest` or `cli.main`, on the code of a checkout."""
     env = os.environ | {"PYTHONPATH": str(checkout), "DATABASE_URL_TEST": database_url, "COLUMNS": "200"}
     return subprocess.run(
-        [sys.executable, "-m", *argv], cwd=checkout, env=env, capture_output=True, text=True, check=False, timeout=300
+        [sys.executable, "-m", *argv], cwd=checkout, env=env, capture_output=True, text=True, check=False, timeout=900
     )

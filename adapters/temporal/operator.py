@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -71,7 +71,14 @@ class RunOperator:
         run = await self._open(store_id, name)
         state = await why.state(self._engine, store_id, run.run_id)
         update_id = f"skip-wait:{run.run_id}:{hashlib.sha256(state.encode()).hexdigest()[:16]}"
-        skipped: str = await self._update(run, "skip_wait", SkipWait(by=by, run_id=run.run_id), update_id)
+        command = SkipWait(by=by, run_id=run.run_id)
+        try:
+            skipped: str = await self._update(run, "skip_wait", command, update_id)
+        except _Gone:
+            raise
+        except OperationRefused:
+            # Perhaps of a moment ago, when a message was going out: Temporal repeats the answer to the same Update.
+            skipped = await self._update(run, "skip_wait", command, f"{update_id}:{uuid4().hex}")
         return Skipped(run_id=run.run_id, skipped=skipped)
 
     async def leave(self, store_id: str, name: str, by: Operator, because: str | None = None) -> Left:

@@ -1,6 +1,7 @@
 """TCP ports on this machine: which are free, and a clear word when one is not."""
 
 import contextlib
+import itertools
 import random
 import socket
 
@@ -12,6 +13,8 @@ HOST = "127.0.0.1"
 _CHOICE = range(20_000, 32_768)
 """Below what Linux hands out by itself: Temporal's server asks the system for ports of its own, and has died of being
 given the one that it was about to listen on."""
+_candidates = itertools.cycle(random.sample(_CHOICE, len(_CHOICE)))
+"""In an order of this process's own, none twice: several are found before the first is listened on."""
 
 
 def free() -> int:
@@ -20,7 +23,7 @@ def free() -> int:
     Raises:
         Unavailable: None of a hundred was free.
     """
-    for port in random.sample(_CHOICE, 100):
+    for port in itertools.islice(_candidates, 100):
         with socket.socket() as listener, contextlib.suppress(OSError):
             listener.bind((HOST, port))
             return port

@@ -38,6 +38,7 @@ _BASES = (Path("/var/lib"), Path("/var/tmp"), Path(tempfile.gettempdir()))  # no
 _ENV = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 # A commit still reaches the operating system, so that a server that is killed loses nothing.
 _NOT_DURABLE = ("fsync=off", "full_page_writes=off")
+_SESSIONS_LEFT = "pre-existing shared memory block"
 
 
 class LocalPostgres:
@@ -155,7 +156,7 @@ class LocalPostgres:
                 cwd=Path("/"),
             )
         )
-        self._child.start()
+        _start_once_the_last_has_ended(self._child)
         with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
             found = connection.execute("select 1 from pg_database where datname = %s", [DATABASE]).fetchone()
             if not found:
@@ -327,6 +328,23 @@ def _stop_orphan(cluster: Path) -> None:
     while pid and _is_postgres(pid, cluster):
         os.kill(pid, signal.SIGINT if time.monotonic() < deadline else signal.SIGQUIT)
         time.sleep(0.05)
+
+
+def _start_once_the_last_has_ended(child: Child) -> None:
+    """Start a server, again if need be: of one that was killed the sessions live on for a moment.
+
+    Postgres refuses to start beside them. They end by themselves, as soon as they get a processor.
+    """
+    deadline = time.monotonic() + 20.0
+    while True:
+        try:
+            child.start()
+        except Unavailable as problem:
+            if _SESSIONS_LEFT not in str(problem) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 def _is_postgres(pid: int, cluster: Path) -> bool:

@@ -91,7 +91,7 @@ async def test_an_engine_that_does_not_answer_is_told_within_seconds(monkeypatch
     """The check of a Temporal that is not there ends; it does not hang with it."""
     monkeypatch.setenv("TEMPORAL_ADDRESS", "127.0.0.1:1")
     with pytest.raises(Unavailable):
-        await asyncio.wait_for(Temporal()(), timeout=4)
+        await asyncio.wait_for(Temporal()(), timeout=20)
 
 
 async def test_too_much_at_once_is_429_with_retry_after(app, client, monkeypatch):

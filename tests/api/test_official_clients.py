@@ -61,7 +61,7 @@ def bad_day(settings, store) -> Iterator[tuple[str, BadDay]]:
     server = uvicorn.Server(uvicorn.Config(wrapped, port=0, log_level="error", lifespan="on", ws="none"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not server.started and time.monotonic() < deadline:
         time.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]

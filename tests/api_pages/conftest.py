@@ -35,6 +35,12 @@ async def services(settings: Settings, engine: AsyncEngine, mail: Mail, clock: C
     await store.close()
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answer once an open or a click is recorded, also on a machine that is busy for seconds; it is read next."""
+    monkeypatch.setattr(pages, "_PATIENCE", 60)
+
+
 Browser = Callable[[Services], AsyncClient]
 
 

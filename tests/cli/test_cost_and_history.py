@@ -19,7 +19,7 @@ from testing import TimeSkippingShop
 def journeys(*words: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
     """Run the command in a folder."""
     argv = [sys.executable, "-m", "cli.main", *words]
-    return subprocess.run(argv, cwd=cwd, env=os.environ | env, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(argv, cwd=cwd, env=os.environ | env, capture_output=True, text=True, check=False, timeout=300)
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def dev(data_dir: Path, *more: str) -> Iterator[tuple[subprocess.Popen[str], Sta
             yield process, StackInfo.model_validate(json.loads(line))
         finally:
             process.send_signal(signal.SIGTERM)
-            rest, said = process.communicate(timeout=90)
+            rest, said = process.communicate(timeout=300)
     assert (process.returncode, rest) == (0, ""), said
     assert said.endswith("Stopped.\n")
 
@@ -50,7 +50,7 @@ def dev(data_dir: Path, *more: str) -> Iterator[tuple[subprocess.Popen[str], Sta
 def track(info: StackInfo) -> None:
     """Send an event with the write key."""
     event = {"userId": "u-1", "event": "Product Viewed", "messageId": "m-1"}
-    answer = httpx.post(f"{info.api}/v1/track", json=event, auth=(info.write_key, ""))
+    answer = httpx.post(f"{info.api}/v1/track", json=event, auth=(info.write_key, ""), timeout=60)
 
     assert (answer.status_code, answer.json()) == (200, {"success": True})
 
@@ -67,7 +67,7 @@ def test_the_stack_answers_everywhere_and_keeps_its_data_and_keys() -> None:
         with dev(directory / "data") as (process, first):
             started = children(process.pid)
             urls = [f"{first.api}/docs", f"{first.api}/api/health", first.inbox, first.temporal_ui]
-            assert [httpx.get(str(url)).status_code for url in urls] == [200, 200, 200, 200]
+            assert [httpx.get(str(url), timeout=60).status_code for url in urls] == [200, 200, 200, 200]
             track(first)
             env = environment(DATABASE_URL=first.database_url, TEMPORAL_ADDRESS=first.temporal_address)
             env["JOURNEYS_API_PORT"] = first.api.rpartition(":")[2]

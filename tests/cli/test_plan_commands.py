@@ -100,7 +100,7 @@ def test_while_temporal_is_down_nothing_is_changed(store: Any, database: str, wo
     """A new plan whose runs never hear of it, or a pause that ends for nobody, would be worse than an error."""
     environment = os.environ | {"DATABASE_URL": database, "TEMPORAL_ADDRESS": "127.0.0.1:9"}
     argv = [sys.executable, "-m", "cli.main", *words, "--store", store.store_id]
-    ended = subprocess.run(argv, check=False, env=environment, capture_output=True, text=True, timeout=60)
+    ended = subprocess.run(argv, check=False, env=environment, capture_output=True, text=True, timeout=300)
 
     assert ended.returncode == 1
     assert "Temporal does not answer" in ended.stderr

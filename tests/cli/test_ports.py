@@ -29,6 +29,13 @@ def test_zero_is_any_free_port() -> None:
     assert ports.reserve(port, "--api-port") == port
 
 
+def test_a_port_is_found_once() -> None:
+    """A stack finds all of its ports before it listens on one, and two of them must not be the same."""
+    found = [ports.free() for _ in range(500)]
+
+    assert len(set(found)) == len(found)
+
+
 @pytest.mark.parametrize("flag", FLAGS)
 def test_the_stack_names_the_flag_of_each_taken_port(flag: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each port is checked, and nothing has been started when one is taken."""

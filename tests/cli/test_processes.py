@@ -55,7 +55,7 @@ def program(
 ) -> Program:
     """Describe a tiny child."""
     argv = [sys.executable, "-I", "-S", "-c", code, name]
-    return Program(name=name, argv=argv, env={}, log=folder / "log", ready=ready, patience=20, grace=grace)
+    return Program(name=name, argv=argv, env={}, log=folder / "log", ready=ready, patience=60, grace=grace)
 
 
 def is_alive(pid: int) -> bool:
@@ -70,7 +70,7 @@ def until_gone(*pids: int) -> None:
     Raises:
         TimeoutError: One is still there.
     """
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while any(is_alive(pid) for pid in pids):
         if time.monotonic() > deadline:
             raise TimeoutError(f"still running: {pids}")

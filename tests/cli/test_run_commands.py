@@ -28,7 +28,7 @@ class Terminal:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "cli.main", *words, stdout=pipe, stderr=pipe
             )
-            out, err = await asyncio.wait_for(process.communicate(), 60)
+            out, err = await asyncio.wait_for(process.communicate(), 300)
             return process.returncode, out.decode(), err.decode()
         with pytest.raises(SystemExit) as ended:
             await asyncio.to_thread(app, words)

@@ -87,7 +87,7 @@ def test_the_page_works_from_top_to_bottom(tmp_path: Path, store: Shop, database
             env = os.environ | settings | ({} if outside else {"PYTHONPATH": str(root)})
             done = subprocess.run(
                 [sys.executable, "-m", module, *words], cwd=other if outside else root, env=env,
-                capture_output=True, text=True, check=False, timeout=200,
+                capture_output=True, text=True, check=False, timeout=900,
             )  # fmt: skip
             assert done.returncode == 0, f"{line}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
             said[line] = done.stdout

@@ -17,7 +17,8 @@ import httpx
 import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowUpdateFailedError
+from temporalio.service import RPCError
 
 from adapters.postgres import plans
 from adapters.postgres.engine import create_engine
@@ -26,6 +27,7 @@ from adapters.settings import Settings
 from adapters.temporal.plugin import journeys_plugin
 from cli.stack import ports, services
 from cli.stack.local import Options, Stack
+from domain.operations import SkipWait
 from domain.plans import validated
 from testing.inspection import as_owner
 
@@ -69,6 +71,14 @@ class House:
         """Override a plan."""
         await plans.put(self.engine, self.store_id, journey, validated(journey, settings), datetime.now(UTC))
 
+    async def reminders(self, apart: str) -> None:
+        """Remind of a cart after a second, and a second time; a test that needs that one asks for it."""
+        steps = [
+            {"name": "reminder-1", "template": "cart-reminder"},
+            {"name": "reminder-2", "template": "cart-reminder-2", "delay": apart},
+        ]
+        await self.plan("cart-recovery", quiet="PT1S", steps=steps)
+
     async def mails(self, user: str) -> list[EmailMessage]:
         """What is in a customer's inbox, oldest first."""
         listing = (await self.http.get(f"{self.stack.info.inbox}/api/messages/", params={"page_size": 1000})).json()
@@ -103,6 +113,20 @@ class House:
         """Wait until Temporal has closed a run."""
         handle = self.temporal.get_workflow_handle(workflow_id)
         return await eventually(handle.describe, lambda d: d.close_time is not None, f"{workflow_id} is closed")
+
+    async def second_reminder(self, user: str) -> None:
+        """Have a customer's second reminder come due now, once the first is through; nobody races against a timer."""
+
+        async def skipped() -> str:
+            for run in await self.journeys(user):
+                if run["journey"] == "cart-recovery":
+                    handle = self.temporal.get_workflow_handle(run["workflow_id"])
+                    # It is not in Temporal yet, or does not wait at this moment.
+                    with contextlib.suppress(WorkflowUpdateFailedError, RPCError):
+                        return str(await handle.execute_update("skip_wait", SkipWait(by="test")))
+            return ""
+
+        await eventually(skipped, lambda said: said == "before reminder-2", f"{user} is to be reminded again")
 
     async def rows(self, table: Any) -> list[Any]:
         """All rows of a table of this store."""
@@ -150,14 +174,10 @@ def stack(metrics_ports: range) -> Iterator[Stack]:
 async def house(stack: Stack) -> AsyncIterator[House]:
     """The stack and everything that one looks at it with."""
     engine = create_engine(Settings(database_url=stack.info.database_url).sqlalchemy_url)
-    async with httpx.AsyncClient(timeout=20) as http:
+    async with httpx.AsyncClient(timeout=DEADLINE) as http:
         temporal = await Client.connect(stack.info.temporal_address, plugins=[journeys_plugin()])
         house = House(stack, http, engine, temporal)
-        quick = [
-            {"name": "reminder-1", "template": "cart-reminder"},
-            {"name": "reminder-2", "template": "cart-reminder-2", "delay": "PT6S"},
-        ]
-        await house.plan("cart-recovery", quiet="PT1S", steps=quick)
+        await house.reminders("P1D")
         yield house
     await engine.dispose()
 

@@ -32,7 +32,7 @@ from domain.errors import ConfigurationError, NotFound
 from domain.plans import CartRecoveryPlan, PostPurchasePlan, WinBackPlan
 from domain.runs import Entry, Outcome
 from tests.functional import new_build, old_build
-from tests.functional.conftest import eventually
+from tests.functional.conftest import DEADLINE, eventually
 from workflows import registry
 
 ROOT = Path(__file__).parents[2]
@@ -134,7 +134,7 @@ class House:
     async def end(self, handle: WorkflowHandle[Any, Any]) -> str:
         """Let a run go on, and return what it says."""
         await handle.signal("go_on")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(DEADLINE):
             return str(await handle.result())
 
 
@@ -180,6 +180,8 @@ async def test_an_old_build_is_needed_until_its_last_pinned_run_has_ended(house:
         await house.promote("1")
         await house.begin("short-journey")
         await house.begin("long-journey")
+        # Else Temporal may look for runs that hold build 1 before its list has this one.
+        await house.until("1", lambda build: bool(build.pinned))
         await house.promote("2")
         counted = await eventually(
             house.deployments.status,
@@ -313,10 +315,10 @@ async def test_the_commands_lead_an_operator_through_a_deploy(house: House, addr
     async with house.worker(old_build, "1"):
         await house.promote("1")
         short = await house.begin("short-journey")
+        await house.until("1", lambda build: bool(build.pinned))
         async with house.worker(new_build, "2"):
             await house.until("2", lambda build: build.workers > 0)
             assert await _deploy(house, address, "promote", "2") == (0, "2 is current\n", "")
-            await house.until("1", lambda build: bool(build.pinned))
             unknown, early, held, status = await asyncio.gather(
                 _deploy(house, address, "promote", "9"),
                 _deploy(house, address, "drain", "2"),
@@ -365,5 +367,5 @@ async def _deploy(house: House, address: str, *words: str) -> tuple[int, str, st
 
 def _run(words: Sequence[str], env: Mapping[str, str]) -> tuple[int, str, str]:
     argv = [sys.executable, "-m", "cli.main", "deploy", *words]
-    done = subprocess.run(argv, env=dict(env), cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(argv, env=dict(env), cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     return done.returncode, done.stdout, done.stderr

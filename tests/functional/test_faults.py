@@ -58,6 +58,7 @@ async def test_events_are_accepted_while_the_router_is_away(house: House, custom
 
     (run,) = await house.journeys(customer)
     handle = house.temporal.get_workflow_handle(run["workflow_id"])
+    await house.second_reminder(customer)
 
     async def asked_again() -> bool:
         pending = (await handle.describe()).raw_description.pending_activities
@@ -84,5 +85,6 @@ async def test_a_database_that_is_killed_keeps_what_was_acknowledged(house: Hous
 
     assert answer.status_code == 503
     assert "Retry-After" in answer.headers
+    await house.second_reminder(customer)
     await house.until_outcome(customer, "cart-recovery", "completed")
     assert 1 <= len(await house.mails(customer)) <= 2

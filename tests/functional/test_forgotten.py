@@ -26,7 +26,7 @@ from cli.stack.local import Options, Stack
 from domain.errors import NotFound
 from domain.receipts import Notary
 from testing.inspection import as_owner
-from tests.functional.conftest import House, eventually
+from tests.functional.conftest import DEADLINE, House, eventually
 
 MASTER = "a-master-key-of-more-than-32-letters"
 SECRET = "a-secret-for-tests-only"
@@ -56,13 +56,9 @@ def sealed(logs: Path) -> Iterator[Stack]:
 async def house(sealed: Stack) -> AsyncIterator[House]:
     """The stack, and a client of Temporal that sees what Temporal has: without a codec."""
     engine = create_engine(Settings(database_url=sealed.info.database_url).sqlalchemy_url)
-    async with httpx.AsyncClient(timeout=20) as http:
+    async with httpx.AsyncClient(timeout=DEADLINE) as http:
         house = House(sealed, http, engine, await Client.connect(sealed.info.temporal_address))
-        quick = [
-            {"name": "reminder-1", "template": "cart-reminder"},
-            {"name": "reminder-2", "template": "cart-reminder-2", "delay": "P1D"},
-        ]
-        await house.plan("cart-recovery", quiet="PT1S", steps=quick)
+        await house.reminders("P1D")
         yield house
     await engine.dispose()
 

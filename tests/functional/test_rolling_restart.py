@@ -198,8 +198,10 @@ async def fleet(house: House, tmp_path: Path) -> AsyncIterator[Fleet]:
     with ExitStack() as afterwards:
         for kind in KINDS:
             afterwards.callback(house.stack.start, kind)
+        await house.reminders("PT6S")
         async with slowly_to(house.stack.info.smtp) as smtp:
             yield Fleet(house, tmp_path, smtp)
+        await house.reminders("P1D")
 
 
 async def test_a_rolling_restart_under_load_is_not_noticed(house: House, fleet: Fleet, customer: str) -> None:

@@ -1,6 +1,7 @@
 """Each part, as it must be and as it must not: the settings, Postgres, the mail server; Temporal is in functional/."""
 
 import asyncio
+import re
 import ssl
 from datetime import timedelta
 
@@ -104,10 +105,12 @@ class TestDatabase:
 
     async def test_a_clock_that_is_wrong_is_found(self, settings: Settings) -> None:
         """By how much it differs from Postgres's."""
-        a_bit = await check_database(settings.psycopg_url, lambda: system_now() + timedelta(seconds=5))
+        a_bit = await check_database(settings.psycopg_url, lambda: system_now() + timedelta(seconds=15))
         much = await check_database(settings.psycopg_url, lambda: system_now() - timedelta(minutes=5))
 
-        assert worst(a_bit, "clock") == (Level.WARNING, "this machine and Postgres differ by 5.0 s")
+        level, said = worst(a_bit, "clock")
+        assert level is Level.WARNING
+        assert abs(float(re.fullmatch(r"this machine and Postgres differ by ([\d.]+) s", said)[1]) - 15) < 10
         assert worst(much, "clock")[0] is Level.PROBLEM
 
     async def test_tables_of_another_release_no_tables_and_no_rights_are_told_apart(

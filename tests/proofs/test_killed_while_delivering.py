@@ -44,7 +44,7 @@ from tests.conftest import Shop
 from tests.proofs.dying_worker import Line, Wiring, work
 from workflows.welcome import Welcome
 
-DEADLINE_S = 90
+DEADLINE_S = 300
 
 
 class Expected(NamedTuple):

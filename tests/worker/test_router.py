@@ -100,7 +100,7 @@ async def states(engine: AsyncEngine) -> dict[str, int]:
         return {row.state: row[1] for row in (await connection.execute(query)).all()}
 
 
-async def until(condition: Callable[[], Any], deadline: float = 15.0) -> None:
+async def until(condition: Callable[[], Any], deadline: float = 60.0) -> None:
     """Wait until something is true."""
     async with asyncio.timeout(deadline):
         while not await condition():
@@ -116,7 +116,7 @@ async def running(*routers: Router) -> AsyncIterator[None]:
         yield
     finally:
         stopping.set()
-        await asyncio.wait_for(asyncio.gather(*tasks), 15)
+        await asyncio.wait_for(asyncio.gather(*tasks), 60)
 
 
 async def test_several_routers_share_the_work_without_doubling_it(
@@ -140,7 +140,7 @@ async def test_several_routers_share_the_work_without_doubling_it(
 
     routers = [Router(own, temporal, clock) for own, temporal in zip(engines, temporals, strict=True)]
     async with running(*routers):
-        await until(all_routed, 30)
+        await until(all_routed)
     for own in engines:
         await own.dispose()
 
@@ -158,10 +158,10 @@ async def test_a_router_that_is_told_to_stop_leaves_what_it_has_not_begun(
     temporal.answers.clear()
     stopping = asyncio.Event()
     ending = asyncio.create_task(Router(engine, temporal, clock).run(stopping))
-    await asyncio.wait_for(temporal.asked.wait(), 15)
+    await asyncio.wait_for(temporal.asked.wait(), 60)
     stopping.set()
     temporal.answers.set()
-    await asyncio.wait_for(ending, 15)
+    await asyncio.wait_for(ending, 60)
 
     assert await states(engine) == {"routed": 2, "pending": 4}
     await Router(engine, temporal, clock).route_everything()
@@ -208,7 +208,7 @@ async def test_a_poisoned_event_is_retried_then_parked_and_can_be_replayed(
         await door.accept([told(clock, POISON), ordered(clock, "ada", "o-1"), ordered(clock, "bob", "o-2")])
         for attempt, wait in enumerate((timedelta(0), *retries)):
             clock.advance(wait)
-            await asyncio.wait_for(router_.route_everything(), 10)
+            await asyncio.wait_for(router_.route_everything(), 60)
             async with as_owner(engine) as connection:
                 row = (await connection.execute(select(events).where(events.c.name == POISON))).one()
             assert row.attempts == attempt + 1
@@ -230,7 +230,7 @@ async def test_an_error_that_quotes_what_postgres_cannot_store_is_noted_all_the_
     """Else the note itself would fail, and its lane with it, for ever."""
     poison(monkeypatch, "a NUL \0 in the middle")
     await door.accept([told(clock, POISON), ordered(clock, "ada", "o-1")])
-    await asyncio.wait_for(Router(engine, temporal, clock, retries=()).route_everything(), 10)
+    await asyncio.wait_for(Router(engine, temporal, clock, retries=()).route_everything(), 60)
     assert await states(engine) == {"parked": 1, "routed": 1}
 
 
@@ -264,7 +264,7 @@ async def test_a_long_backlog_behind_a_failing_event_does_not_hide_the_others(
     poisoned = told(clock, POISON)
     backlog = [told(clock, "Product Viewed", product_id="cup") for _ in range(12)]
     await door.accept([poisoned, *backlog, ordered(clock, neighbour, "o-1")])
-    await asyncio.wait_for(Router(engine, temporal, clock).route_everything(), 10)
+    await asyncio.wait_for(Router(engine, temporal, clock).route_everything(), 60)
 
     assert temporal.placed() == ["o-1"]
     assert await states(engine) == {"pending": 13, "routed": 1}
@@ -318,7 +318,7 @@ async def test_a_crash_after_the_state_was_changed_repeats_the_commands(
     await door.accept([ordered(clock, "ada", "o-1")])
     temporal.answers.clear()
     crashing = asyncio.create_task(Router(engine, temporal, clock).route_everything())
-    await asyncio.wait_for(temporal.asked.wait(), 10)
+    await asyncio.wait_for(temporal.asked.wait(), 60)
     crashing.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await crashing
@@ -339,9 +339,9 @@ async def test_the_lane_of_a_router_that_lost_its_connection_is_free_at_once(
     temporal.answers.clear()
     await door.accept([ordered(clock, "ada", "o-1")])
     hanging = asyncio.create_task(Router(other, temporal, clock).route_everything())
-    await asyncio.wait_for(temporal.asked.wait(), 10)
+    await asyncio.wait_for(temporal.asked.wait(), 60)
     survivor = Temporal()
-    await asyncio.wait_for(Router(engine, survivor, clock).route_everything(), 10)
+    await asyncio.wait_for(Router(engine, survivor, clock).route_everything(), 60)
     assert survivor.done == []  # the lane is taken
 
     async with as_owner(engine) as connection:

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from temporalio.client import WorkflowUpdateFailedError
 
 from adapters.channels.memory import MemoryChannel
+from adapters.postgres.ledger import PostgresLedger
 from adapters.postgres.tables import audit
 from adapters.temporal.operator import RunOperator
 from domain.errors import NotFound, OperationRefused
@@ -214,6 +215,31 @@ async def test_leaving_is_answered_only_when_no_message_is_under_way_any_more(
     assert [state for _, state in await shop.said()] == ["sent"]
     await shop.skip(days=5)
     assert len(slow.letters) == 1
+
+
+async def test_a_skip_that_was_refused_before_the_run_waited_can_be_asked_for_again(
+    shop: TimeSkippingShop, operator: RunOperator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message is written down as sent, and its run has not heard of it: the refusal is about that moment."""
+    record, recorded, goes_on = PostgresLedger.record, asyncio.Event(), asyncio.Event()
+
+    async def slowly(ledger: PostgresLedger, *what: Any) -> None:
+        await record(ledger, *what)
+        recorded.set()
+        await goes_on.wait()
+
+    monkeypatch.setattr(PostgresLedger, "record", slowly)
+    await shop.plan("cart-recovery", quiet="PT0S")
+    await shop.subscriber()
+    await shop.track("Product Added", **MUG)
+    await asyncio.wait_for(recorded.wait(), 60)
+    run = await run_of(shop, "cart-recovery")
+    with pytest.raises(OperationRefused, match="not waiting"):
+        await operator.skip_wait(shop.store_id, run, BY)
+    goes_on.set()
+    await shop.at_rest()
+
+    assert (await operator.skip_wait(shop.store_id, run, BY)).skipped == "before reminder-2"
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,7 @@ async def test_a_start_that_is_decided_but_not_carried_out_is_moved_once_it_is(s
     wanted = await order(shop, "welcome", "move", steps=NEW)
     handle = await rollouts.begin(shop.env.client, shop.task_queue, wanted)
     with shop.env.auto_time_skipping_disabled():
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while "has not begun yet" not in answers(await handle.fetch_history()):
                 await asyncio.sleep(0.05)
         await shop.router.route_everything()
@@ -273,9 +273,9 @@ async def test_the_forecast_says_what_then_happens(shop: TimeSkippingShop, mode:
         query = select(messages.c.claimed_at).where(messages.c.store_id == shop.store_id, messages.c.step == "two")
         second = sorted((await connection.execute(query)).scalars())
     assert len(second) == 3
-    assert timedelta(0) <= second[0] - seen.after.earliest < timedelta(seconds=5)
+    assert timedelta(0) <= second[0] - seen.after.earliest < timedelta(minutes=1)
     assert seen.after.latest is not None
-    assert timedelta(0) <= second[-1] - seen.after.latest < timedelta(seconds=5)
+    assert timedelta(0) <= second[-1] - seen.after.latest < timedelta(minutes=1)
 
 
 async def newcomers_one_more(shop: TimeSkippingShop) -> None:

@@ -66,7 +66,7 @@ async def berlin(dev_server: WorkflowEnvironment, engine: AsyncEngine) -> AsyncI
 
 async def until(probe: Callable[[], Awaitable[Any]], holds: Callable[[Any], bool] = bool) -> Any:
     """Ask until the answer is right; what is listed lags a little behind what has happened."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(90):
         while not holds(answer := await probe()):
             await asyncio.sleep(0.05)
     return answer
@@ -134,9 +134,9 @@ async def test_a_timeline_is_told_in_the_stores_time(berlin: TimeSkippingShop) -
 
     lines = await until(lambda: timeline(shop, "win-back"), lambda lines: "waiting" in "".join(lines))
 
-    now, then = (t.astimezone(ZoneInfo(BERLIN)) for t in (ordered, ordered + timedelta(days=180)))
-    assert lines[0].startswith(f"- {now:%Y-%m-%d %H:}")
-    assert lines[0].endswith(f"{now:%Z} **began** with plan 1")
+    then = (ordered + timedelta(days=180)).astimezone(ZoneInfo(BERLIN))
+    began = lines[0].removeprefix("- ").removesuffix(" **began** with plan 1")
+    assert local(ordered, BERLIN) <= began <= local(datetime.now(UTC), BERLIN)
     assert re.match(rf"- waiting until {then:%Y-%m-%d %H:%M}:\d\d {then:%Z}: before win-back-1", lines[-1])
 
 
@@ -175,7 +175,7 @@ async def test_an_update_without_a_name_of_who_did_it_is_refused(berlin: TimeSki
         with pytest.raises(WorkflowUpdateFailedError):
             await handle.execute_update("skip_wait", wrong)
 
-    assert "waiting" in (await timeline(shop, "cart-recovery"))[-1]
+    await until(lambda: timeline(shop, "cart-recovery"), lambda lines: "waiting" in lines[-1])
 
 
 @pytest.mark.parametrize(

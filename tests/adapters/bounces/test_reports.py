@@ -298,7 +298,7 @@ def test_any_bytes_can_be_read(noise: bytes, where: int) -> None:
 @pytest.mark.parametrize("evil", [b"A:\n", b"a", b"<!--", b"a@b.c:\n", b"550 5.1.1 x\n\n"])
 def test_a_mail_made_to_cost_time_costs_little(evil: bytes) -> None:
     """Anybody can send one; without bounds these took minutes."""
-    begun = time.monotonic()
+    begun = time.process_time()  # of this process alone, however busy the machine is
     read(b"Return-Path: <>\nSubject: failure\nContent-Type: text/plain\n\n" + evil * (300_000 // len(evil)))
 
-    assert time.monotonic() - begun < 10
+    assert time.process_time() - begun < 10

@@ -154,7 +154,7 @@ async def scripted_server(*lines: bytes) -> AsyncIterator[int]:
             await writer.wait_closed()
 
 
-async def until(condition: Callable[[], bool], deadline: float = 5) -> None:
+async def until(condition: Callable[[], bool], deadline: float = 60) -> None:
     """Wait until something is true."""
     async with asyncio.timeout(deadline):
         while not condition():

@@ -54,7 +54,7 @@ async def test_two_batches_with_the_same_strangers_make_each_of_them_once(mugs: 
     """They come in other lanes at the same time, in the opposite order, and neither waits for the other in a circle."""
     there = looks(mugs, range(8))
     back = [event.model_copy(update={"id": uuid4()}) for event in reversed(there)]
-    await asyncio.wait_for(asyncio.gather(mugs.apply(there), mugs.apply(back)), 20)
+    await asyncio.wait_for(asyncio.gather(mugs.apply(there), mugs.apply(back)), 60)
 
     assert len(await mugs.rows(customers)) == 8
     assert len(await mugs.rows(identities)) == 2 * 8

@@ -55,7 +55,7 @@ async def test_an_order_is_not_acknowledged_while_its_customer_is_being_claimed(
     async with as_store(engine, store.store_id) as claim:
         await claim.execute(select(customers).with_for_update())
         accepted = asyncio.create_task(ingest.accept([event(store, clock, Who(user_id="ada"), name)]))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not await waiting_for_a_lock(engine):
                 await asyncio.sleep(0.01)
 
@@ -82,7 +82,7 @@ async def test_an_exit_of_a_follow_up_is_not_acknowledged_either(
             other = event(store, clock, Who(user_id="ada"), "x")
             assert await ingest.accept([other]) == 1
             accepted = asyncio.create_task(ingest.accept([event(store, clock, Who(user_id="ada"), name, kind)]))
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while not await waiting_for_a_lock(engine):
                     await asyncio.sleep(0.01)
 

@@ -75,7 +75,7 @@ async def side_by_side(mugs: Telling, first: Event, second: Event) -> list[Any]:
         await act_as(other, mugs.store_id)
         await route(one, first, LATER, Batch())
         applied = asyncio.create_task(route(other, second, LATER, Batch()))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not applied.done() and not await waits_for_a_lock(mugs, mine):
                 await asyncio.sleep(0.01)
         await one.commit()

@@ -231,7 +231,7 @@ async def test_a_worker_looks_after_every_store_that_has_a_source(house: House) 
     """By itself, until its process ends."""
     assert await house.sources.stores(house.clock()) == ["mugs"]
     working = asyncio.create_task(house.supply.run())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await house.free():
             await asyncio.sleep(0.01)
     working.cancel()
