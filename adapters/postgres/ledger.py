@@ -20,7 +20,8 @@ from adapters.metrics import CLAIMS, MESSAGES, RUNS_ENDED, journey_label
 from adapters.postgres import decisions, discounts, sending_rules, suppressions, waitlist
 from adapters.postgres import runs as run_rows
 from adapters.postgres.material import material
-from adapters.postgres.statements import built_once, one_of, put
+from adapters.postgres.standing import standing
+from adapters.postgres.statements import any_of, built_once, put
 from adapters.postgres.tables import (
     UNAPPLIED,
     customers,
@@ -73,7 +74,8 @@ class PostgresLedger:
             settled = None if before is None else await _settled(connection, slot, before, now)
             if settled is not None:
                 return Claim(delivery=settled)
-            known = await truth(connection, slot, customer, now)
+            stands = await standing(connection, slot, customer, now)
+            known = await truth(connection, slot, customer, stands, now)
             decided = decide(slot, known, now)
             if before is not None and before.state == "sending":
                 if decided.result is not Result.SENT:
@@ -87,7 +89,7 @@ class PostgresLedger:
                 if delivery.result is Result.STALE and slot.again_if_stale and slot.product_id is not None:
                     await waitlist.wait_on(connection, slot.store_id, customer.customer_id, slot.product_id)
                 return Claim(delivery=delivery)
-            return Claim(delivery=delivery, material=await material(connection, slot, customer, message_id))
+            return Claim(delivery=delivery, material=await material(connection, slot, customer, stands, message_id))
 
     async def sending(self, slot: Slot, message_id: UUID, urls: Sequence[str], now: datetime) -> None:
         values = {"state": "sending", "sending_at": now, "urls": list(urls)}
@@ -173,13 +175,7 @@ async def _has_unapplied_events(connection: AsyncConnection, slot: Slot, custome
     the message: an order, a withdrawal of consent, or an exit of the run that we failed to understand.
     """
     store_id = slot.store_id
-    known = (await connection.execute(*_identities(store_id, customer.customer_id))).all()
-    users, browsers, addresses = (
-        [row.value for row in known if row.kind == kind] for kind in ("user", "anonymous", "email")
-    )
-    if customer.email is not None:
-        addresses.append(customer.email)
-    found = (await connection.execute(*_unapplied(store_id, customer.customer_id, users, browsers, addresses))).all()
+    found = (await connection.execute(*_unapplied(store_id, customer.customer_id, customer.email))).all()
     if any(row.state == "pending" or may_forbid(row.type, row.name) for row in found):
         return True
     heard = {heard_as(row.type, row.name) for row in found}
@@ -187,24 +183,20 @@ async def _has_unapplied_events(connection: AsyncConnection, slot: Slot, custome
 
 
 @built_once
-def _identities(store_id: str, customer_id: UUID) -> Select[Any]:
-    mine = (identities.c.store_id == store_id, identities.c.customer_id == customer_id)
-    return select(identities.c.kind, identities.c.value).where(*mine)
-
-
-@built_once
-def _unapplied(
-    store_id: str, customer_id: UUID, users: list[str], browsers: list[str], addresses: list[str]
-) -> Select[Any]:
+def _unapplied(store_id: str, customer_id: UUID, address: str) -> Select[Any]:
+    here = (identities.c.store_id == store_id, identities.c.customer_id == customer_id)
+    known = select(identities.c.kind, identities.c.value).where(*here).cte("known")
     merged = select(customers.c.customer_id).where(
         customers.c.store_id == store_id, customers.c.merged_into == customer_id
     )
+    # Arrays, and not sets: only for these does Postgres look into the index of each column.
     mine = or_(
-        one_of(events.c.user_id, users),
-        one_of(events.c.anonymous_id, browsers),
-        one_of(events.c.email, addresses),
+        events.c.user_id == any_of(select(known.c.value).where(known.c.kind == "user")),
+        events.c.anonymous_id == any_of(select(known.c.value).where(known.c.kind == "anonymous")),
+        events.c.email == any_of(select(known.c.value).where(known.c.kind == "email")),
+        events.c.email == address,
         events.c.customer_id == customer_id,
-        events.c.customer_id.in_(merged),
+        events.c.customer_id == any_of(merged),
     )
     unapplied = and_(events.c.store_id == store_id, UNAPPLIED, events.c.commands.is_(None))
     return select(events.c.state, events.c.type, events.c.name).distinct().where(unapplied, mine)

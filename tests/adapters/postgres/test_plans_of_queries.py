@@ -4,6 +4,7 @@ The statements are not listed here: a life is lived on large tables, and each st
 in the transaction and with the values with which it is executed.
 """
 
+import re
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from typing import Any
@@ -117,6 +118,14 @@ def _read_whole(node: dict[str, Any]) -> Iterator[str]:
         yield node["Relation Name"]
     for inner in node.get("Plans", ()):
         yield from _read_whole(inner)
+
+
+def _looked_up(node: dict[str, Any], table: str) -> Iterator[str]:
+    """What is looked up in the indexes of a table."""
+    if node.get("Index Name", "").startswith(f"{table}_"):
+        yield node["Index Cond"]
+    for inner in node.get("Plans", ()):
+        yield from _looked_up(inner, table)
 
 
 def explaining(plans: Plans) -> type[psycopg.AsyncCursor[Any]]:
@@ -252,6 +261,31 @@ async def an_import(mugs: Telling) -> None:
 
     await importing.take(block, await importing.begin(NOW, NOW), door, NOW)
     await importing.finish(Progress(as_of=NOW), NOW, by="test")
+
+
+async def test_a_claim_does_not_read_the_events_that_others_wait_for(
+    filled: None, settings: Settings, watched: AsyncEngine, plans: Plans
+) -> None:
+    """However far the router is behind, the gate looks only into the events of whom it knows, by each identity."""
+    async with await psycopg.AsyncConnection.connect(settings.psycopg_url, autocommit=True) as connection:
+        await connection.execute("update events set state = 'pending' where user_id <> 'u7'")
+        await connection.execute("analyze events")
+    mugs = Telling(watched)
+    slot = Slot(
+        store_id=mugs.store_id, customer_id=await mugs.customer("u7"), run_id=UUID(int=1), journey="cart-recovery",
+        step=Step(name="reminder-1", template="cart-reminder"), gap=HOUR, due=NOW, waited_from=NOW,
+    )  # fmt: skip
+    await PostgresLedger(watched).claim(slot, NOW)
+
+    conditions = [
+        condition
+        for statement, explained in plans.by_statement.items() if "events.commands IS NULL" in statement
+        for plan in explained
+        for condition in _looked_up(plan, "events")
+    ]  # fmt: skip
+    assert conditions
+    identity = re.compile("user_id|anonymous_id|email|customer_id")
+    assert [condition for condition in conditions if not identity.search(condition)] == []
 
 
 async def test_a_statement_that_reads_everything_would_be_found(
