@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Row, Select, Update, and_, or_, select, update
+from sqlalchemy import Row, Select, Update, and_, bindparam, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.metrics import CLAIMS, MESSAGES, RUNS_ENDED, journey_label
@@ -44,6 +44,12 @@ _log = structlog.get_logger("ledger")
 
 _LOOKS_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 0.0)
 """Pauses between looks at unapplied events; longer each time, so that claims do not slow the router they wait for."""
+_CHANGE = (
+    update(messages)
+    .where(messages.c.store_id == bindparam("of_store"), messages.c.message_id == bindparam("with_id"))
+    .returning(messages.c.address)
+)
+_CHANGE_IF = _CHANGE.where(messages.c.state == bindparam("expected"))
 _ALREADY = {Result.SENT, Result.BOUNCED, Result.FAILED, Result.UNKNOWN}
 """Results after which a slot is never sent again; a withheld one is decided anew when it asks again."""
 
@@ -80,7 +86,7 @@ class PostgresLedger:
             if before is not None and before.state == "sending":
                 if decided.result is not Result.SENT:
                     return Claim(delivery=await _give_up(connection, slot, before.message_id, now))
-                await connection.execute(_message(slot, before.message_id).values(resent_at=now))
+                await connection.execute(*_change(slot, before.message_id, {"resent_at": now}))
             slot, delivery = await discounts.settle(connection, slot, decided, known.put_off_at, now)
             await decisions.write(connection, slot, delivery, known, now)
             message_id = await _write(connection, slot, customer, delivery, now)
@@ -127,10 +133,9 @@ class PostgresLedger:
             values: dict[str, Any] = {"state": delivery.result, "because": delivery.because, "settled_at": now}
             if delivery.bounce is not None:
                 values |= {"bounce": delivery.bounce, "bounced_at": now}
-            change = _message(slot, message_id).values(values).returning(messages.c.address)
-            if delivery.result is Result.UNKNOWN:  # unless we have heard of the message meanwhile
-                change = change.where(messages.c.state == "sending")
-            address = await connection.scalar(change)
+            # What nobody can know holds unless we have heard of the message meanwhile.
+            expected = "sending" if delivery.result is Result.UNKNOWN else None
+            address = await connection.scalar(*_change(slot, message_id, values, expected))
             if delivery.result is not Result.SENT:
                 await decisions.write(connection, slot, delivery, None, now)
             if delivery.bounce is not None and address is not None:
@@ -143,13 +148,18 @@ class PostgresLedger:
 
     async def _move(self, slot: Slot, message_id: UUID, expected: str, values: dict[str, Any]) -> bool:
         """Change a row that is still in the expected state; tell whether it was."""
-        change = _message(slot, message_id).where(messages.c.state == expected).values(values)
         async with as_store(self._engine, slot.store_id) as connection:
-            return (await connection.execute(change.returning(messages.c.message_id))).first() is not None
+            return (await connection.execute(*_change(slot, message_id, values, expected))).first() is not None
 
 
-def _message(slot: Slot, message_id: UUID) -> Update:
-    return update(messages).where(messages.c.store_id == slot.store_id, messages.c.message_id == message_id)
+def _change(
+    slot: Slot, message_id: UUID, values: dict[str, Any], expected: str | None = None
+) -> tuple[Update, dict[str, Any]]:
+    """Return what changes a message, whatever its state or if it is in the expected one; it returns the address."""
+    here = {"of_store": slot.store_id, "with_id": message_id}
+    if expected is None:
+        return _CHANGE, here | values
+    return _CHANGE_IF, here | {"expected": expected} | values
 
 
 async def _lock_customer(connection: AsyncConnection, slot: Slot) -> Row[Any]:
@@ -243,7 +253,7 @@ async def _settle(
     """Settle a message whose sender died."""
     delivery = Delivery(result=result, rule=Rule.PROVIDER, because=because)
     values = {"state": delivery.result, "because": delivery.because, "settled_at": now}
-    await connection.execute(_message(slot, message_id).values(values))
+    await connection.execute(*_change(slot, message_id, values))
     await decisions.write(connection, slot, delivery, None, now)
     await _close_if_last(connection, slot, delivery, now)
     return delivery
