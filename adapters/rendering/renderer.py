@@ -69,7 +69,7 @@ class TemplateRenderer:
     def letter(self, material: Material, rendered: Rendered) -> Letter:
         """Address a rendered message."""
         store = material.store
-        host = store.sender_email.rpartition("@")[2] or "localhost"
+        host = _host(store.sender_email)
         list_id = ".".join([_label(material.journey), _label(store.store_id), host])
         fields = [_label(part) for part in (store.store_id, material.journey, material.step)]
         return Letter(
@@ -121,6 +121,14 @@ def _naming(template: str) -> Iterator[None]:
         raise TemplateBroken(f"template {template}: {problem.message}") from problem
     except OSError as problem:
         raise TemplateBroken(f"template {template}: {problem}") from problem
+
+
+def _host(address: str) -> str:
+    """Return the domain of an address as identifiers can hold it: in ASCII."""
+    try:
+        return address.rpartition("@")[2].encode("idna").decode() or "localhost"
+    except UnicodeError:
+        return "localhost"
 
 
 def _label(part: str) -> str:
