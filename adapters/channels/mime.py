@@ -2,10 +2,10 @@
 
 import re
 from datetime import datetime
-from email.headerregistry import Address
+from email.headerregistry import Address, BaseHeader, HeaderRegistry
 from email.message import EmailMessage
 from email.policy import SMTP, EmailPolicy
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from email_validator import EmailNotValidError, ValidatedEmail, validate_email
@@ -14,8 +14,24 @@ from domain.errors import ChannelUnavailable, RecipientRejected
 from domain.message import Letter
 from domain.values import Value
 
-_UNFOLDED = SMTP.clone(max_line_length=998)
-_FOR_MACHINES = frozenset({"message-id", "list-unsubscribe", "list-unsubscribe-post", "list-id", "feedback-id"})
+_LONGEST = 998
+"""Characters of a line at most (RFC 5322 §2.1.1)."""
+_FREE = frozenset({"list-unsubscribe", "list-unsubscribe-post", "list-id", "feedback-id", "auto-submitted"})
+"""Headers for machines that the library knows no syntax of."""
+_FOR_MACHINES = _FREE | {"message-id"}
+_WORD = re.compile("[!-~]+")
+
+
+class _Headers(HeaderRegistry):
+    """The classes of headers, each made once: the library makes one anew whenever a header is set or counted."""
+
+    @cache  # noqa: B019 - there is one registry, for as long as the process lives
+    def __getitem__(self, name: str) -> type[BaseHeader]:
+        """Return the class of a header."""
+        return super().__getitem__(name)
+
+
+_UNFOLDED = SMTP.clone(max_line_length=_LONGEST, header_factory=_Headers())
 
 
 class WirePolicy(EmailPolicy):
@@ -23,17 +39,33 @@ class WirePolicy(EmailPolicy):
 
     The standard policy turns a `List-Unsubscribe` URL that is too long to fold into an encoded word, which no mail
     program follows; a wide policy for all headers would write encoded words longer than RFC 2047 allows.
+
+    What is one line as it stands is not parsed either: the library takes every header apart, to put it together again.
     """
+
+    def header_store_parse(self, name: str, value: Any) -> tuple[str, Any]:
+        """Understand one header."""
+        return (name, value) if _is_a_line(name, value) else super().header_store_parse(name, value)
 
     def fold_binary(self, name: str, value: Any) -> bytes:
         """Fold one header for the wire."""
+        if _is_a_line(name, value):
+            return f"{name}: {value}\r\n".encode()
         if name.lower() in _FOR_MACHINES:
             return _UNFOLDED.fold_binary(name, value)
         return super().fold_binary(name, value)
 
 
+def _is_a_line(name: str, value: Any) -> bool:
+    """Tell whether a header is written as it stands: nothing in it has to be encoded or folded, or looks as if."""
+    if name.lower() not in _FREE or not isinstance(value, str) or "=?" in value:
+        return False
+    return _WORD.fullmatch(value) is not None and len(f"{name}: {value}") <= _LONGEST
+
+
 # The same width folds bodies, and quoted-printable ends at 76 (RFC 2045 §6.7), not at the library's 78.
-_WIRE = WirePolicy(linesep="\r\n", max_line_length=76)
+_WIRE = WirePolicy(linesep="\r\n", max_line_length=76, header_factory=_UNFOLDED.header_factory)
+_WIRE_UTF8 = _WIRE.clone(utf8=True)
 
 
 class Envelope(Value):
@@ -83,7 +115,7 @@ def wire(letter: Letter, date: datetime) -> bytes:
         ChannelUnavailable: The store's own address is.
     """
     between = envelope(letter)
-    mail = EmailMessage(policy=_WIRE.clone(utf8=between.utf8))
+    mail = EmailMessage(policy=_WIRE_UTF8 if between.utf8 else _WIRE)
     mail["From"] = _mailbox(letter.sender_name, between.author)
     mail["To"] = _mailbox(letter.to_name, between.recipient)
     mail["Subject"] = _one_line(letter.subject)

@@ -13,14 +13,15 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Row, Select, Update, and_, or_, select, update
+from sqlalchemy import Row, Select, Update, and_, bindparam, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.metrics import CLAIMS, MESSAGES, RUNS_ENDED, journey_label
 from adapters.postgres import decisions, discounts, sending_rules, suppressions, waitlist
 from adapters.postgres import runs as run_rows
 from adapters.postgres.material import material
-from adapters.postgres.statements import built_once, one_of, put
+from adapters.postgres.standing import standing
+from adapters.postgres.statements import any_of, built_once, put
 from adapters.postgres.tables import (
     UNAPPLIED,
     customers,
@@ -43,6 +44,12 @@ _log = structlog.get_logger("ledger")
 
 _LOOKS_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 0.0)
 """Pauses between looks at unapplied events; longer each time, so that claims do not slow the router they wait for."""
+_CHANGE = (
+    update(messages)
+    .where(messages.c.store_id == bindparam("of_store"), messages.c.message_id == bindparam("with_id"))
+    .returning(messages.c.address)
+)
+_CHANGE_IF = _CHANGE.where(messages.c.state == bindparam("expected"))
 _ALREADY = {Result.SENT, Result.BOUNCED, Result.FAILED, Result.UNKNOWN}
 """Results after which a slot is never sent again; a withheld one is decided anew when it asks again."""
 
@@ -73,12 +80,13 @@ class PostgresLedger:
             settled = None if before is None else await _settled(connection, slot, before, now)
             if settled is not None:
                 return Claim(delivery=settled)
-            known = await truth(connection, slot, customer, now)
+            stands = await standing(connection, slot, customer, now)
+            known = await truth(connection, slot, customer, stands, now)
             decided = decide(slot, known, now)
             if before is not None and before.state == "sending":
                 if decided.result is not Result.SENT:
                     return Claim(delivery=await _give_up(connection, slot, before.message_id, now))
-                await connection.execute(_message(slot, before.message_id).values(resent_at=now))
+                await connection.execute(*_change(slot, before.message_id, {"resent_at": now}))
             slot, delivery = await discounts.settle(connection, slot, decided, known.put_off_at, now)
             await decisions.write(connection, slot, delivery, known, now)
             message_id = await _write(connection, slot, customer, delivery, now)
@@ -87,7 +95,7 @@ class PostgresLedger:
                 if delivery.result is Result.STALE and slot.again_if_stale and slot.product_id is not None:
                     await waitlist.wait_on(connection, slot.store_id, customer.customer_id, slot.product_id)
                 return Claim(delivery=delivery)
-            return Claim(delivery=delivery, material=await material(connection, slot, customer, message_id))
+            return Claim(delivery=delivery, material=await material(connection, slot, customer, stands, message_id))
 
     async def sending(self, slot: Slot, message_id: UUID, urls: Sequence[str], now: datetime) -> None:
         values = {"state": "sending", "sending_at": now, "urls": list(urls)}
@@ -125,10 +133,9 @@ class PostgresLedger:
             values: dict[str, Any] = {"state": delivery.result, "because": delivery.because, "settled_at": now}
             if delivery.bounce is not None:
                 values |= {"bounce": delivery.bounce, "bounced_at": now}
-            change = _message(slot, message_id).values(values).returning(messages.c.address)
-            if delivery.result is Result.UNKNOWN:  # unless we have heard of the message meanwhile
-                change = change.where(messages.c.state == "sending")
-            address = await connection.scalar(change)
+            # What nobody can know holds unless we have heard of the message meanwhile.
+            expected = "sending" if delivery.result is Result.UNKNOWN else None
+            address = await connection.scalar(*_change(slot, message_id, values, expected))
             if delivery.result is not Result.SENT:
                 await decisions.write(connection, slot, delivery, None, now)
             if delivery.bounce is not None and address is not None:
@@ -141,13 +148,18 @@ class PostgresLedger:
 
     async def _move(self, slot: Slot, message_id: UUID, expected: str, values: dict[str, Any]) -> bool:
         """Change a row that is still in the expected state; tell whether it was."""
-        change = _message(slot, message_id).where(messages.c.state == expected).values(values)
         async with as_store(self._engine, slot.store_id) as connection:
-            return (await connection.execute(change.returning(messages.c.message_id))).first() is not None
+            return (await connection.execute(*_change(slot, message_id, values, expected))).first() is not None
 
 
-def _message(slot: Slot, message_id: UUID) -> Update:
-    return update(messages).where(messages.c.store_id == slot.store_id, messages.c.message_id == message_id)
+def _change(
+    slot: Slot, message_id: UUID, values: dict[str, Any], expected: str | None = None
+) -> tuple[Update, dict[str, Any]]:
+    """Return what changes a message, whatever its state or if it is in the expected one; it returns the address."""
+    here = {"of_store": slot.store_id, "with_id": message_id}
+    if expected is None:
+        return _CHANGE, here | values
+    return _CHANGE_IF, here | {"expected": expected} | values
 
 
 async def _lock_customer(connection: AsyncConnection, slot: Slot) -> Row[Any]:
@@ -173,13 +185,7 @@ async def _has_unapplied_events(connection: AsyncConnection, slot: Slot, custome
     the message: an order, a withdrawal of consent, or an exit of the run that we failed to understand.
     """
     store_id = slot.store_id
-    known = (await connection.execute(*_identities(store_id, customer.customer_id))).all()
-    users, browsers, addresses = (
-        [row.value for row in known if row.kind == kind] for kind in ("user", "anonymous", "email")
-    )
-    if customer.email is not None:
-        addresses.append(customer.email)
-    found = (await connection.execute(*_unapplied(store_id, customer.customer_id, users, browsers, addresses))).all()
+    found = (await connection.execute(*_unapplied(store_id, customer.customer_id, customer.email))).all()
     if any(row.state == "pending" or may_forbid(row.type, row.name) for row in found):
         return True
     heard = {heard_as(row.type, row.name) for row in found}
@@ -187,24 +193,20 @@ async def _has_unapplied_events(connection: AsyncConnection, slot: Slot, custome
 
 
 @built_once
-def _identities(store_id: str, customer_id: UUID) -> Select[Any]:
-    mine = (identities.c.store_id == store_id, identities.c.customer_id == customer_id)
-    return select(identities.c.kind, identities.c.value).where(*mine)
-
-
-@built_once
-def _unapplied(
-    store_id: str, customer_id: UUID, users: list[str], browsers: list[str], addresses: list[str]
-) -> Select[Any]:
+def _unapplied(store_id: str, customer_id: UUID, address: str) -> Select[Any]:
+    here = (identities.c.store_id == store_id, identities.c.customer_id == customer_id)
+    known = select(identities.c.kind, identities.c.value).where(*here).cte("known")
     merged = select(customers.c.customer_id).where(
         customers.c.store_id == store_id, customers.c.merged_into == customer_id
     )
+    # Arrays, and not sets: only for these does Postgres look into the index of each column.
     mine = or_(
-        one_of(events.c.user_id, users),
-        one_of(events.c.anonymous_id, browsers),
-        one_of(events.c.email, addresses),
+        events.c.user_id == any_of(select(known.c.value).where(known.c.kind == "user")),
+        events.c.anonymous_id == any_of(select(known.c.value).where(known.c.kind == "anonymous")),
+        events.c.email == any_of(select(known.c.value).where(known.c.kind == "email")),
+        events.c.email == address,
         events.c.customer_id == customer_id,
-        events.c.customer_id.in_(merged),
+        events.c.customer_id == any_of(merged),
     )
     unapplied = and_(events.c.store_id == store_id, UNAPPLIED, events.c.commands.is_(None))
     return select(events.c.state, events.c.type, events.c.name).distinct().where(unapplied, mine)
@@ -251,7 +253,7 @@ async def _settle(
     """Settle a message whose sender died."""
     delivery = Delivery(result=result, rule=Rule.PROVIDER, because=because)
     values = {"state": delivery.result, "because": delivery.because, "settled_at": now}
-    await connection.execute(_message(slot, message_id).values(values))
+    await connection.execute(*_change(slot, message_id, values))
     await decisions.write(connection, slot, delivery, None, now)
     await _close_if_last(connection, slot, delivery, now)
     return delivery

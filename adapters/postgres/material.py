@@ -7,9 +7,11 @@ from uuid import UUID
 from sqlalchemy import Row, Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.postgres import carts, catalogue, watchers
+from adapters.postgres import catalogue, watchers
+from adapters.postgres.standing import Standing
 from adapters.postgres.statements import built_once
-from adapters.postgres.tables import orders, products, stores, views
+from adapters.postgres.tables import orders, products
+from domain.cart import Cart
 from domain.delivery import PriceLow, Slot, Unconfirmed
 from domain.facts import Line
 from domain.message import Material, Product, StoreCard
@@ -17,14 +19,15 @@ from domain.message import Material, Product, StoreCard
 _RECOMMENDED = 4
 
 
-async def material(connection: AsyncConnection, slot: Slot, customer: Row[Any], message_id: UUID) -> Material:
+async def material(
+    connection: AsyncConnection, slot: Slot, customer: Row[Any], known: Standing, message_id: UUID
+) -> Material:
     """Gather what the templates of any journey may use."""
-    store = (await connection.execute(*_store(slot.store_id))).one()
-    about: dict[str, Any] = {"currency": store.currency}
+    about: dict[str, Any] = {"currency": known.store.currency}
     if slot.order_id is not None:
         about |= await _order(connection, slot.store_id, slot.order_id)
     elif slot.product_id is None:
-        about |= await _cart(connection, slot.store_id, customer.customer_id)
+        about |= await _cart(connection, slot.store_id, known.cart)
     if slot.product_id is not None:
         found = await _listed(connection, slot.store_id, [slot.product_id])
         about["product"] = found[0] if found else Product(product_id=slot.product_id)
@@ -37,10 +40,10 @@ async def material(connection: AsyncConnection, slot: Slot, customer: Row[Any], 
         if isinstance(condition, Unconfirmed):
             about["confirm_by"] = condition.by
     shown = {line.product_id for line in about.get("lines", ())} | {slot.product_id}
-    about["recommended"] = await _recommended(connection, slot.store_id, customer.customer_id, shown)
+    about["recommended"] = await _recommended(connection, slot.store_id, known.category, shown)
     return Material(
         message_id=message_id,
-        store=StoreCard.model_validate(store, from_attributes=True),
+        store=StoreCard.model_validate(known.store, from_attributes=True),
         email=customer.email,
         first_name=customer.first_name,
         last_name=customer.last_name,
@@ -61,10 +64,7 @@ async def _with_old_price(
     return product if row is None else product.model_copy(update={"old_price_minor": row.old_minor})
 
 
-async def _cart(connection: AsyncConnection, store_id: str, customer_id: UUID) -> dict[str, Any]:
-    cart = await carts.held(connection, store_id, customer_id)
-    if cart is None:
-        return {}
+async def _cart(connection: AsyncConnection, store_id: str, cart: Cart) -> dict[str, Any]:
     lines = await _filled(connection, store_id, cart.lines)
     said = {"lines": lines, "total_minor": cart.total_minor, "checkout_url": cart.checkout_url}
     return said | ({"currency": cart.currency} if lines else {})
@@ -92,10 +92,9 @@ async def _filled(connection: AsyncConnection, store_id: str, lines: tuple[Line,
 
 
 async def _recommended(
-    connection: AsyncConnection, store_id: str, customer_id: UUID, shown: set[str | None]
+    connection: AsyncConnection, store_id: str, category: str | None, shown: set[str | None]
 ) -> tuple[Product, ...]:
     """Best sellers in the category the customer looked at last, else of the whole shop; nothing shown twice."""
-    category = await connection.scalar(*_looked_at(store_id, customer_id))
     count = _RECOMMENDED + len(shown)
     found: list[Product] = []
     if category is not None:
@@ -115,19 +114,8 @@ def _products(rows: Iterable[Row[Any]]) -> list[Product]:
 
 
 @built_once
-def _store(store_id: str) -> Select[Any]:
-    return select(stores).where(stores.c.store_id == store_id)
-
-
-@built_once
 def _bought(store_id: str, order_id: str) -> Select[Any]:
     return select(orders).where(orders.c.store_id == store_id, orders.c.order_id == order_id)
-
-
-@built_once
-def _looked_at(store_id: str, customer_id: UUID) -> Select[Any]:
-    mine = (views.c.store_id == store_id, views.c.customer_id == customer_id, views.c.category.is_not(None))
-    return select(views.c.category).where(*mine).order_by(views.c.at.desc()).limit(1)
 
 
 @built_once

@@ -16,8 +16,12 @@ from domain.sending_rules import SendingRules
 
 async def of_store(connection: AsyncConnection, store_id: str) -> SendingRules:
     """Return the rules that a store has set."""
-    found = await connection.scalar(*_rules(store_id))
-    return SendingRules() if found is None else SendingRules.model_validate(found)
+    return understood(await connection.scalar(*_rules(store_id)))
+
+
+def understood(stored: Any) -> SendingRules:
+    """Return the rules as they are stored, or those of a store that has set none."""
+    return SendingRules() if stored is None else SendingRules.model_validate(stored)
 
 
 @built_once

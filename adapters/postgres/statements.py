@@ -20,11 +20,13 @@ from sqlalchemy import (
     DateTime,
     Executable,
     Interval,
+    Select,
     Table,
     Text,
     Uuid,
     any_,
     bindparam,
+    func,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, Insert
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -74,6 +76,11 @@ def one_of(column: ColumnElement[Any], values: list[Any]) -> ColumnElement[bool]
     """Say that a column has one of the values of an array: `in_` for a statement that is built once."""
     placeholder: Any = values
     return column == any_(placeholder)
+
+
+def any_of(query: Select[Any]) -> ColumnElement[Any]:
+    """Say that a column equals one of what a query of one column finds, which Postgres then looks up in an index."""
+    return any_(func.array(query.scalar_subquery(), type_=ARRAY(query.selected_columns[0].type)))
 
 
 @cache

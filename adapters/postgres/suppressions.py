@@ -87,14 +87,17 @@ async def in_force(
     return set((await connection.execute(*_in_force(store_id, channel, address.lower(), now))).scalars())
 
 
-@built_once
-def _in_force(store_id: str, channel: str, address: str, now: datetime) -> Select[str]:
+def reasons(store_id: str, channel: str, address: str, now: datetime) -> Select[str]:
+    """Select the reasons why an address, in small letters, gets nothing now."""
     return select(suppressions.c.reason).where(
         suppressions.c.store_id == store_id,
         suppressions.c.channel == channel,
         suppressions.c.address.in_(tombstones.spellings(store_id, address)),
         or_(suppressions.c.expires_at.is_(None), suppressions.c.expires_at > now),
     )
+
+
+_in_force = built_once(reasons)
 
 
 async def listed(

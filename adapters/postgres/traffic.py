@@ -7,9 +7,10 @@ from typing import Any
 from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.postgres import pauses, sending_rules
+from adapters.postgres import pauses
 from adapters.postgres.progress import PlansOfRuns, Progress
-from adapters.postgres.tables import decisions, messages, runs, stores
+from adapters.postgres.standing import Standing
+from adapters.postgres.tables import decisions, messages, runs
 from domain import ids
 from domain.caps import Traffic
 from domain.delivery import Result, Rule, Slot
@@ -23,9 +24,11 @@ _ASKS_AGAIN = {Result.DEFERRED, Result.PAUSED}
 _COUNTS = [Result.SENT, Result.UNKNOWN, "claimed", "sending"]
 
 
-async def traffic(connection: AsyncConnection, slot: Slot, customer: Row[Any], now: datetime) -> dict[str, Any]:
+async def traffic(
+    connection: AsyncConnection, slot: Slot, customer: Row[Any], known: Standing, now: datetime
+) -> dict[str, Any]:
     """Read what of a `Truth` the sending rules, a pause, and the wait for a code need; for most messages nothing."""
-    rules = await sending_rules.of_store(connection, slot.store_id)
+    rules = known.rules
     paused_until = None if slot.step.transactional else customer.marketing_paused_until
     paused = paused_until is not None and paused_until > now
     free = slot.step.transactional or (rules == SendingRules() and not paused)
@@ -36,14 +39,13 @@ async def traffic(connection: AsyncConnection, slot: Slot, customer: Row[Any], n
         return read
     if paused:
         read["marketing_paused_until"] = paused_until
-    zone = await connection.scalar(select(stores.c.timezone).where(stores.c.store_id == slot.store_id))
     if applying := [cap for cap in rules.caps if cap.counts("email", slot.step.topic)]:
         longest = max(cap.window for cap in applying)
         read["traffic"] = await _sent_since(connection, slot, customer, now - longest)
         read["ahead"] = await _due_before(connection, slot, customer, now, rules.reserve)
     return read | {
         "rules": rules,
-        "timezone": zone_of(customer.timezone, zone),
+        "timezone": zone_of(customer.timezone, known.store.timezone),
         "country": _country(customer.traits),
     }
 

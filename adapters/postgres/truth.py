@@ -7,9 +7,10 @@ from uuid import UUID
 from sqlalchemy import Row, Select, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.postgres import carts, consents, interest, suppressions, watchers
+from adapters.postgres import consents, interest, watchers
+from adapters.postgres.standing import Standing
 from adapters.postgres.statements import built_once
-from adapters.postgres.tables import messages, orders, pauses, products, runs
+from adapters.postgres.tables import messages, orders, pauses, products
 from adapters.postgres.traffic import traffic
 from domain import ids
 from domain.cart import Cart
@@ -17,36 +18,33 @@ from domain.consent import allows, awaiting
 from domain.delivery import CartQuiet, InStock, OrderStands, PriceLow, Result, Slot, Unconfirmed, Undecided
 from domain.gate import Truth
 from domain.operations import OnResume, Pause
-from domain.runs import Outcome
 
 
-async def truth(connection: AsyncConnection, slot: Slot, customer: Row[Any], now: datetime) -> Truth:
-    """Read everything that the gate decides on."""
+async def truth(connection: AsyncConnection, slot: Slot, customer: Row[Any], known: Standing, now: datetime) -> Truth:
+    """Gather everything that the gate decides on: what is known, and what only some messages need."""
     store_id, customer_id = slot.store_id, customer.customer_id
-    outcome = await connection.scalar(*_outcome(store_id, slot.run_id))
-    seen: dict[str, Any] = {"ended": None if outcome is None else Outcome(outcome), "address": customer.email}
+    seen: dict[str, Any] = {"ended": known.ended, "address": customer.email}
     seen["pauses"] = await _pauses(connection, slot)
     if customer.email is not None:
-        reasons = await suppressions.in_force(connection, store_id, customer.email, now)
-        seen["unsubscribed"] = "unsubscribed" in reasons
-        seen["suppressed"] = min(reasons - {"unsubscribed"}, default=None)
+        seen["unsubscribed"] = "unsubscribed" in known.reasons
+        seen["suppressed"] = min(known.reasons - {"unsubscribed"}, default=None)
     records = await consents.of_customer(connection, store_id, customer_id)
     seen["consented"] = allows(records, slot.step.topic, customer.email)
     if awaiting(records, customer.email):
         seen["unconfirmed"] = True
     if slot.gap:
-        seen["last_marketing_at"] = await connection.scalar(*_last_of_others(store_id, customer_id, slot.journey))
-    seen |= await traffic(connection, slot, customer, now)
+        seen["last_marketing_at"] = known.last_marketing_at
+    seen |= await traffic(connection, slot, customer, known, now)
     for condition in slot.requires:
         match condition:
             case CartQuiet():
-                seen |= await _cart_truth(connection, store_id, customer_id)
+                seen |= _cart_truth(known.cart)
             case InStock(product_id=product_id):
                 seen |= await _stock_truth(connection, store_id, product_id)
             case OrderStands(order_id=order_id):
                 seen["order_stands"] = await connection.scalar(*_status(store_id, order_id)) == "placed"
             case Undecided(product_id=product_id):
-                seen |= await _cart_truth(connection, store_id, customer_id)
+                seen |= _cart_truth(known.cart)
                 seen |= await _stock_truth(connection, store_id, product_id)
                 seen["viewed_at"] = await interest.last_look(connection, store_id, customer_id, product_id)
             case Unconfirmed():
@@ -58,29 +56,11 @@ async def truth(connection: AsyncConnection, slot: Slot, customer: Row[Any], now
 
 
 @built_once
-def _outcome(store_id: str, run_id: UUID) -> Select[Any]:
-    here = (runs.c.store_id == store_id, runs.c.run_id == run_id, runs.c.ended_at.is_not(None))
-    return select(runs.c.outcome).where(*here)
-
-
-@built_once
-def _last_of_others(store_id: str, customer_id: UUID, journey: str) -> Select[Any]:
-    return select(func.max(messages.c.claimed_at)).where(
-        messages.c.store_id == store_id,
-        messages.c.customer_id == customer_id,
-        messages.c.journey != journey,
-        messages.c.transactional.is_(False),
-        messages.c.state.in_([Result.SENT, Result.UNKNOWN, "claimed", "sending"]),
-    )
-
-
-@built_once
 def _status(store_id: str, order_id: str) -> Select[Any]:
     return select(orders.c.status).where(orders.c.store_id == store_id, orders.c.order_id == order_id)
 
 
-async def _cart_truth(connection: AsyncConnection, store_id: str, customer_id: UUID) -> dict[str, Any]:
-    cart = await carts.held(connection, store_id, customer_id) or Cart()
+def _cart_truth(cart: Cart) -> dict[str, Any]:
     return {"cart_lines": len(cart.lines), "cart_changed_at": cart.changed_at}
 
 

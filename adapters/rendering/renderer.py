@@ -11,7 +11,7 @@ from liquid.exceptions import LiquidError
 from adapters.rendering.environment import LINKS, environment
 from adapters.rendering.links import TrackedLinks
 from adapters.rendering.plaintext import plaintext, tidy
-from adapters.rendering.variables import plain, variables
+from adapters.rendering.variables import full_name, plain, variables
 from domain.errors import TemplateBroken
 from domain.ids import return_path, rfc_message_id
 from domain.message import Letter, Material, Rendered
@@ -69,16 +69,13 @@ class TemplateRenderer:
     def letter(self, material: Material, rendered: Rendered) -> Letter:
         """Address a rendered message."""
         store = material.store
-        host = store.sender_email.rpartition("@")[2] or "localhost"
-        links = self._links(material)
-        named = variables(material, links)
-        to_name = " ".join(str(named[name]) for name in ("first_name", "last_name") if name in named)
+        host = _host(store.sender_email)
         list_id = ".".join([_label(material.journey), _label(store.store_id), host])
         fields = [_label(part) for part in (store.store_id, material.journey, material.step)]
         return Letter(
             message_id=rfc_message_id(material.message_id, host),
             to=material.email,
-            to_name=to_name or None,
+            to_name=full_name(material),
             sender=store.sender_email,
             sender_name=store.sender_name or store.name,
             subject=rendered.subject,
@@ -87,7 +84,7 @@ class TemplateRenderer:
             list_id=f"<{list_id}>",
             feedback_id=":".join([*fields, "journeys"]),
             store_id=store.store_id,
-            unsubscribe_url=None if material.transactional else links.unsubscribe,
+            unsubscribe_url=None if material.transactional else self._links(material).unsubscribe,
             return_path=self._return_path(material),
         )
 
@@ -124,6 +121,14 @@ def _naming(template: str) -> Iterator[None]:
         raise TemplateBroken(f"template {template}: {problem.message}") from problem
     except OSError as problem:
         raise TemplateBroken(f"template {template}: {problem}") from problem
+
+
+def _host(address: str) -> str:
+    """Return the domain of an address as identifiers can hold it: in ASCII."""
+    try:
+        return address.rpartition("@")[2].encode("idna").decode() or "localhost"
+    except UnicodeError:
+        return "localhost"
 
 
 def _label(part: str) -> str:

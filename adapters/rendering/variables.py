@@ -87,6 +87,12 @@ def plain(value: str | None) -> str | None:
     return " ".join(text.split()) or None
 
 
+def full_name(material: Material) -> str | None:
+    """Return the name that a message is addressed to, of the parts that a template may use too."""
+    parts = (_name(material.first_name), _name(material.last_name))
+    return " ".join(part for part in parts if part) or None
+
+
 def _name(value: str | None) -> str | None:
     name = plain(value)
     return None if name is None or _NO_NAME.search(name) else name

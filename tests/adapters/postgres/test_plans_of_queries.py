@@ -4,6 +4,7 @@ The statements are not listed here: a life is lived on large tables, and each st
 in the transaction and with the values with which it is executed.
 """
 
+import re
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from typing import Any
@@ -267,6 +268,31 @@ async def test_who_is_held_back_is_found_among_those_that_wait_for_a_retry(
     read = [node for node in _nodes(plan) if node.get("Relation Name") not in plans.empty]
     assert any("retry_at >" in node.get("Index Cond", "") for node in read)
     assert not any("retry_at >" in node.get("Filter", "") for node in read)
+
+
+async def test_a_claim_does_not_read_the_events_that_others_wait_for(
+    filled: None, settings: Settings, watched: AsyncEngine, plans: Plans
+) -> None:
+    """However far the router is behind, the gate looks only into the events of whom it knows, by each identity."""
+    async with await psycopg.AsyncConnection.connect(settings.psycopg_url, autocommit=True) as connection:
+        await connection.execute("update events set state = 'pending' where user_id <> 'u7'")
+        await connection.execute("analyze events")
+    mugs = Telling(watched)
+    slot = Slot(
+        store_id=mugs.store_id, customer_id=await mugs.customer("u7"), run_id=UUID(int=1), journey="cart-recovery",
+        step=Step(name="reminder-1", template="cart-reminder"), gap=HOUR, due=NOW, waited_from=NOW,
+    )  # fmt: skip
+    await PostgresLedger(watched).claim(slot, NOW)
+
+    conditions = [
+        node["Index Cond"]
+        for statement, explained in plans.by_statement.items() if "events.commands IS NULL" in statement
+        for plan in explained
+        for node in _nodes(plan) if node.get("Index Name", "").startswith("events_")
+    ]  # fmt: skip
+    assert conditions
+    identity = re.compile("user_id|anonymous_id|email|customer_id")
+    assert [condition for condition in conditions if not identity.search(condition)] == []
 
 
 async def test_a_statement_that_reads_everything_would_be_found(

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapters.channels.mime import wire
 from adapters.rendering.renderer import TemplateRenderer
 from domain.errors import TemplateBroken
 from domain.ids import rfc_message_id
@@ -261,6 +262,19 @@ class TestLetter:
         token = signer.token(material.message_id, Purpose.UNSUBSCRIBE)
         assert letter.unsubscribe_url == f"https://mail.example/unsubscribe?token={token}"
         assert (letter.subject, letter.html, letter.text) == (rendered.subject, rendered.html, rendered.text)
+
+    def test_a_store_with_an_international_domain_can_write(
+        self, renderer: TemplateRenderer, material: Material
+    ) -> None:
+        """Its identifiers are in ASCII, for a Message-ID cannot be encoded; the sender stays what it is."""
+        store = material.store.model_copy(update={"sender_email": "hello@bücher.example"})
+        writing = material.model_copy(update={"store": store})
+        letter = renderer.letter(writing, renderer.render(writing))
+
+        assert letter.sender == "hello@bücher.example"
+        assert letter.message_id == rfc_message_id(material.message_id, "xn--bcher-kva.example")
+        assert letter.list_id == "<cart-recovery.hearth.xn--bcher-kva.example>"
+        assert b"hello@xn--bcher-kva.example" in wire(letter, datetime(2026, 3, 1, tzinfo=UTC))
 
     def test_a_transactional_letter_offers_no_unsubscribe(self, renderer: TemplateRenderer, material: Material) -> None:
         """There is nothing to unsubscribe from."""

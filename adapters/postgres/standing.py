@@ -1,0 +1,92 @@
+"""Standing: all of which there is one for a claim, read in one statement.
+
+A statement costs the worker more than it costs Postgres (docs/performance.md), and most of these are a lookup by key.
+It is a statement of its own, after the one that locks the customer: each statement sees what was committed before it
+began, and a subquery of that one would see what was true before the lock was free.
+"""
+
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, Select, Text, func, select
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from adapters.postgres.sending_rules import understood
+from adapters.postgres.statements import built_once
+from adapters.postgres.suppressions import reasons
+from adapters.postgres.tables import carts, messages, runs, sending_rules, stores, views
+from domain.cart import Cart
+from domain.delivery import Result, Slot
+from domain.runs import Outcome
+from domain.sending_rules import SendingRules
+
+
+class Standing:
+    """What is known of a run, its customer and its store.
+
+    Attributes:
+        store: The store's row.
+        ended: The outcome, if the run has ended.
+        reasons: Why the customer's address gets nothing, if it does.
+        last_marketing_at: When another journey last sent the customer marketing.
+        category: Of the product that the customer looked at last.
+    """
+
+    def __init__(self, row: Row[Any]) -> None:
+        self._row = row
+        self.store = row
+        self.ended = None if row.outcome is None else Outcome(row.outcome)
+        self.reasons: set[str] = set(row.reasons)
+        self.last_marketing_at: datetime | None = row.last_marketing_at
+        self.category: str | None = row.category
+
+    @cached_property
+    def rules(self) -> SendingRules:
+        """What the store has set for all its messages."""
+        return understood(self._row.rules)
+
+    @cached_property
+    def cart(self) -> Cart:
+        """What the customer has put into the cart."""
+        return Cart() if self._row.cart is None else Cart.model_validate(self._row.cart)
+
+
+async def standing(connection: AsyncConnection, slot: Slot, customer: Row[Any], now: datetime) -> Standing:
+    """Read how things stand for a slot; the customer's row is locked."""
+    address = (customer.email or "").lower()
+    asked = _standing(slot.store_id, slot.run_id, slot.journey, customer.customer_id, address, now)
+    return Standing((await connection.execute(*asked)).one())
+
+
+@built_once
+def _standing(store_id: str, run_id: UUID, journey: str, customer_id: UUID, address: str, now: datetime) -> Select[Any]:
+    outcome = select(runs.c.outcome).where(
+        runs.c.store_id == store_id, runs.c.run_id == run_id, runs.c.ended_at.is_not(None)
+    )
+    rules = select(sending_rules.c.rules).where(sending_rules.c.store_id == store_id)
+    last_of_others = select(func.max(messages.c.claimed_at)).where(
+        messages.c.store_id == store_id,
+        messages.c.customer_id == customer_id,
+        messages.c.journey != journey,
+        messages.c.transactional.is_(False),
+        messages.c.state.in_([Result.SENT, Result.UNKNOWN, "claimed", "sending"]),
+    )
+    cart = select(carts.c.cart).where(carts.c.store_id == store_id, carts.c.customer_id == customer_id)
+    looked_at = (
+        select(views.c.category)
+        .where(views.c.store_id == store_id, views.c.customer_id == customer_id, views.c.category.is_not(None))
+        .order_by(views.c.at.desc())
+        .limit(1)
+    )
+    return select(
+        stores,
+        outcome.scalar_subquery().label("outcome"),
+        rules.scalar_subquery().label("rules"),
+        func.array(reasons(store_id, "email", address, now).scalar_subquery(), type_=ARRAY(Text)).label("reasons"),
+        last_of_others.scalar_subquery().label("last_marketing_at"),
+        cart.scalar_subquery().label("cart"),
+        looked_at.scalar_subquery().label("category"),
+    ).where(stores.c.store_id == store_id)
