@@ -33,7 +33,7 @@ dev: setup ## Run the stack until Ctrl-C; its data is kept in .journeys/
 
 test: check ## Run everything that CI runs; the pages in a browser too, where there is a Chromium
 	@$(if $(CHROMIUM),$(UV) sync --quiet --frozen --inexact --group browser)
-	@exec $(BIN)/pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
+	@exec $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 check: setup ## Lint, format, types, import rules and journeys
 	$(BIN)/ruff check .

@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command, get_group
 
+from adapters import garbage
 from domain.errors import InvalidInput, JourneysError
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class Program(typer.Typer):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command that the command line asks for; what it answers is not mixed with what it logs."""
+        garbage.look_less_often()
         structlog.configure(logger_factory=structlog.stdlib.LoggerFactory())
         try:
             return super().__call__(*args, **kwargs)
@@ -124,7 +126,7 @@ def router() -> None:
 @contextmanager
 def _process(name: str) -> "Iterator[Settings]":
     """Be one of the processes that run for long: they log, and are traced if the environment wants it."""
-    from adapters import garbage, logs, tracing
+    from adapters import logs, tracing
     from adapters.settings import Settings
 
     signal.signal(signal.SIGTERM, _leave)

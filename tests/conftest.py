@@ -27,15 +27,31 @@ hypothesis.settings.load_profile("unhurried")
 
 _LONGEST_FIRST = ("functional", "chaos", "proofs", "cli", "docs", "workflows", "backtest", "worker", "adapters")
 """Folders whose files take long: begun last, one of them would keep one process busy and leave the others idle."""
+_OWN_STACK = ("tests/functional/test_deploys.py", "tests/functional/test_forgotten.py")
+"""Functional tests that start what they need by themselves; the others share the running stack."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take longest; each is for one process, and so is all that needs the running stack."""
+    """Begin with the files that take longest."""
     rank = {folder: place for place, folder in enumerate(_LONGEST_FIRST)}
     items.sort(key=lambda item: rank.get(item.path.relative_to(TESTS).parts[0], len(rank)))
-    for item in items:
-        group = "house" if "house" in getattr(item, "fixturenames", ()) else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each file to one process, and to one all that needs the running stack: what they share is made once.
+
+    Not by marks of `xdist_group`: xdist 3.8 writes the group into an attribute that pytest 9.2 reads no more, and then
+    deals out test by test without a word.
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByWhatIsShared(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file: str = super()._split_scope(nodeid)
+            return "the stack" if file.startswith("tests/functional/") and file not in _OWN_STACK else file
+
+    return ByWhatIsShared(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 class SteppedClock:

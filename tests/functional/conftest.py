@@ -5,11 +5,12 @@ import contextlib
 import email
 import email.policy
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.message import EmailMessage
+from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -34,6 +35,8 @@ from testing.inspection import as_owner
 T = TypeVar("T")
 DEADLINE = 100.0
 """How long a test waits for something that takes a second on an idle machine."""
+RUNNING = pytest.StashKey[Stack]()
+"""Where the folder keeps the running stack."""
 
 
 async def eventually(probe: Callable[[], Awaitable[T]], until: Callable[[T], bool] = bool, what: str = "") -> T:
@@ -159,18 +162,26 @@ def metrics_ports() -> range:
             return range(first, first + len(services.OURS))
 
 
-@pytest.fixture(scope="session")
-def stack(metrics_ports: range) -> Iterator[Stack]:
-    """One stack for all functional tests, with metrics; each uses customers of its own."""
-    stack = Stack(Options.throwaway(), Settings(database_url="", smtp_url=""))
-    with ExitStack() as running:
-        with pytest.MonkeyPatch.context() as only_here:
-            only_here.setenv("JOURNEYS_METRICS_PORT", str(metrics_ports[0]))
-            running.enter_context(stack)
-        yield stack
+@pytest.fixture
+def stack(request: pytest.FixtureRequest, metrics_ports: range) -> Stack:
+    """One stack for all functional tests, with metrics; each uses customers of its own.
+
+    It ends with the folder, not with the session: a stack that nobody asks for takes processor time from other tests.
+    """
+    folder = next(node for node in request.node.iter_parents() if node.path == Path(__file__).parent)
+    if RUNNING not in folder.stash:
+        stack = Stack(Options.throwaway(), Settings(database_url="", smtp_url=""))
+        with ExitStack() as running:
+            with pytest.MonkeyPatch.context() as only_here:
+                only_here.setenv("JOURNEYS_METRICS_PORT", str(metrics_ports[0]))
+                running.enter_context(stack)
+            running.callback(folder.stash.__delitem__, RUNNING)
+            folder.stash[RUNNING] = stack
+            folder.addfinalizer(running.pop_all().close)
+    return folder.stash[RUNNING]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 async def house(stack: Stack) -> AsyncIterator[House]:
     """The stack and everything that one looks at it with."""
     engine = create_engine(Settings(database_url=stack.info.database_url).sqlalchemy_url)
