@@ -11,6 +11,7 @@ import hypothesis
 import pytest
 from sqlalchemy import event as happens
 from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio.worker import _workflow
 
 from adapters.postgres import stores
 from adapters.postgres.keys import KeyStore
@@ -52,6 +53,25 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return "the stack" if file.startswith("tests/functional/") and file not in _OWN_STACK else file
 
     return ByWhatIsShared(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patience_with_workflows() -> Iterator[None]:
+    """Give a task of a workflow a minute, where Temporal's worker calls two seconds a deadlock and interrupts it.
+
+    On a busy machine it takes as long to get a processor, and to collect the garbage of a process that runs tests. The
+    interruption is an exception that comes from nowhere, and a test has failed of one in a callback of Hypothesis.
+    """
+    init = _workflow._WorkflowWorker.__init__
+
+    def patient(worker: Any, *args: Any, **kwargs: Any) -> None:
+        init(worker, *args, **kwargs)
+        assert worker._deadlock_timeout_seconds == 2  # else this mends nothing any more
+        worker._deadlock_timeout_seconds = 60
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(_workflow._WorkflowWorker, "__init__", patient)
+        yield
 
 
 class SteppedClock:
