@@ -10,12 +10,10 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from adapters.postgres import tenancy
 
-TRUSTED_S = 1.0
-"""A connection that answered so recently is not asked whether it is alive: under load nearly all of them."""
 _RETURNED_AT = "journeys.returned_at"
 
 
-def create_engine(url: str, *, pool_size: int = 10) -> AsyncEngine:
+def create_engine(url: str, *, pool_size: int = 10, trusted_s: float = 0.0) -> AsyncEngine:
     """Create a pool of asynchronous psycopg connections; nothing is connected before the first use.
 
     A connection sees nothing by itself: what it is about is said by `adapters.postgres.tenancy`.
@@ -23,6 +21,8 @@ def create_engine(url: str, *, pool_size: int = 10) -> AsyncEngine:
     Args:
         url: `postgresql+psycopg://…`, as in `Settings.sqlalchemy_url`.
         pool_size: Connections kept; half as many again may be opened under load.
+        trusted_s: A connection that was in use so recently, in seconds, is not asked whether it is alive. One that died
+            since fails once: for whoever repeats by himself what fails.
     """
     engine = create_async_engine(
         url,
@@ -41,15 +41,14 @@ def create_engine(url: str, *, pool_size: int = 10) -> AsyncEngine:
         },
     )
     tenancy.take_role(engine)
-    _ping_the_rested(engine)
+    _ping_the_rested(engine, trusted_s)
     return engine
 
 
-def _ping_the_rested(engine: AsyncEngine) -> None:
+def _ping_the_rested(engine: AsyncEngine, trusted_s: float) -> None:
     """Ask a connection that has lain idle whether it is alive; of a dead one's pool nothing is used any more.
 
-    `pool_pre_ping` asks every time, which costs as much as a statement, and a delivery takes three connections. One
-    that dies within its second of trust fails once, as one does that dies between the ping and the statement.
+    `pool_pre_ping` asks every time, which costs as much as a statement, and a delivery takes three connections.
     """
 
     @event.listens_for(engine.sync_engine, "checkin")
@@ -59,7 +58,7 @@ def _ping_the_rested(engine: AsyncEngine) -> None:
     @event.listens_for(engine.sync_engine, "checkout")
     def wake(connection: DBAPIConnection, entry: ConnectionPoolEntry, _: object) -> None:
         returned_at = entry.info.get(_RETURNED_AT)  # a new connection has none
-        if returned_at is None or time.monotonic() - returned_at < TRUSTED_S:
+        if returned_at is None or time.monotonic() - returned_at < trusted_s:
             return
         try:
             engine.dialect.do_ping(connection)

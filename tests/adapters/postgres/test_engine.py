@@ -9,14 +9,10 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import QueuePool
 
-from adapters.postgres import engine as pools
+from adapters.postgres.engine import create_engine
 from adapters.settings import Settings
 from cli.stack.local import migrated
 from cli.stack.postgres import LocalPostgres
-
-LONG_AGO = -1.0
-"""No pause is as short as this, so every connection counts as one that has rested."""
-JUST_NOW = 3600.0
 
 
 @pytest.fixture(scope="module")
@@ -29,16 +25,22 @@ def server() -> Iterator[LocalPostgres]:
 
 @pytest.fixture
 async def pool(server: LocalPostgres) -> AsyncIterator[AsyncEngine]:
-    engine = pools.create_engine(Settings(database_url=server.url).sqlalchemy_url)
+    """To it, every connection has rested."""
+    engine = create_engine(Settings(database_url=server.url).sqlalchemy_url)
     yield engine
     await engine.dispose()
 
 
-async def test_a_database_that_was_restarted_is_found_again_by_itself(
-    server: LocalPostgres, pool: AsyncEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+async def trusting(server: LocalPostgres) -> AsyncIterator[AsyncEngine]:
+    """To it, every connection was in use a moment ago."""
+    engine = create_engine(Settings(database_url=server.url).sqlalchemy_url, trusted_s=3_600)
+    yield engine
+    await engine.dispose()
+
+
+async def test_a_database_that_was_restarted_is_found_again_by_itself(server: LocalPostgres, pool: AsyncEngine) -> None:
     """None of the connections that died while they lay idle is handed to anybody."""
-    monkeypatch.setattr(pools, "TRUSTED_S", LONG_AGO)
     before = await several(pool)
     await asyncio.to_thread(server.kill)
     await asyncio.to_thread(server.start)
@@ -49,33 +51,34 @@ async def test_a_database_that_was_restarted_is_found_again_by_itself(
 
 
 async def test_a_connection_that_dies_just_after_use_fails_once_and_takes_the_others_along(
-    server: LocalPostgres, pool: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+    server: LocalPostgres, trusting: AsyncEngine
 ) -> None:
     """Whoever has it is told, as by any statement that a restart interrupts; the next one has a living one."""
-    monkeypatch.setattr(pools, "TRUSTED_S", JUST_NOW)
-    await several(pool)
+    await several(trusting)
     await asyncio.to_thread(server.kill)
     await asyncio.to_thread(server.start)
 
     with pytest.raises(OperationalError):
-        await several(pool, 1)
-    assert len(await several(pool)) == 3
+        await several(trusting, 1)
+    assert len(await several(trusting)) == 3
 
 
-async def test_only_a_connection_that_has_rested_is_asked(pool: AsyncEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_only_a_connection_that_has_rested_is_asked(
+    pool: AsyncEngine, trusting: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Neither a new one nor one that has just been used; one that has rested is, each time."""
     asked: list[object] = []
-    ping = pool.dialect.do_ping
-    monkeypatch.setattr(pool.dialect, "do_ping", lambda connection: asked.append(connection) or ping(connection))
-    monkeypatch.setattr(pools, "TRUSTED_S", JUST_NOW)
-    await several(pool)
-    await several(pool)
+    for one in (pool, trusting):
+        ping = one.dialect.do_ping
+        monkeypatch.setattr(one.dialect, "do_ping", lambda c, ping=ping: asked.append(c) or ping(c))
+    await several(trusting)
+    await several(trusting)
     assert asked == []
 
-    monkeypatch.setattr(pools, "TRUSTED_S", LONG_AGO)
     await several(pool)
+    assert asked == []
     await several(pool)
-    assert len(asked) == 6
+    assert len(asked) == 3
 
 
 async def several(pool: AsyncEngine, count: int = 3) -> set[int]:
