@@ -33,7 +33,7 @@ from domain.values import Value
 _PATIENCE = timedelta(seconds=10)
 _SILENCE = timedelta(seconds=90)
 """A worker that lives asks for work at least this often."""
-_LOOKS, _PAUSE_S = 600, 0.2
+_LOOKS, _PAUSE_S = 150, 0.2
 _WORK = (TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY)
 _IN_USE = {"current", "ramping", "draining"}
 _OPEN = "ExecutionStatus = 'Running'"
