@@ -154,7 +154,8 @@ class Deployments:
             info = (await self._describe()).worker_deployment_info
             self._known(info, build_id)
             current = info.routing_config.current_deployment_version.build_id
-            for queue in await self._refuse_to_strand_runs(build_id, current):
+            queues = await self._refuse_to_strand_runs(build_id, current)
+            for queue in queues:
                 await self._registered(build_id, queue)
             token = (await self._describe()).conflict_token
             if ramp_percent is not None:
@@ -163,7 +164,7 @@ class Deployments:
                 await self._make_current(build_id, token)
             elif info.routing_config.ramping_deployment_version.build_id:
                 await self._ramp("", 0, token)
-            await self._propagated()
+            await self._propagated(queues, build_id, ramp_percent)
 
     async def _make_current(self, build_id: str, token: bytes) -> None:
         request = SetWorkerDeploymentCurrentVersionRequest(
@@ -217,13 +218,30 @@ class Deployments:
             await asyncio.sleep(_PAUSE_S)
         raise Unavailable(f"Temporal has not put task queue {queue!r} down to build {build_id!r} yet: promote again")
 
-    async def _propagated(self) -> None:
-        """Wait until every task queue knows the new routing."""
+    async def _propagated(self, queues: Sequence[str], build_id: str, ramp_percent: float | None) -> None:
+        """Wait until every task queue knows the new routing.
+
+        Temporal has been seen to say for minutes that it is still telling them; then each is asked what it knows.
+        """
         for _ in range(_LOOKS):
-            if not await self._in_progress():
+            if not await self._in_progress() or await self._all_know(queues, build_id, ramp_percent):
                 return
             await asyncio.sleep(_PAUSE_S)
         raise Unavailable("Temporal has not told all its task queues yet; see `journeys deploy status`")
+
+    async def _all_know(self, queues: Sequence[str], build_id: str, ramp_percent: float | None) -> bool:
+        for queue, kind in ((queue, kind) for queue in queues for kind in _WORK):
+            request = DescribeTaskQueueRequest(
+                namespace=self._client.namespace, task_queue=TaskQueue(name=queue), task_queue_type=kind
+            )
+            answer = await self._client.workflow_service.describe_task_queue(request, timeout=_PATIENCE)
+            known = answer.versioning_info
+            ramping = (known.ramping_deployment_version.build_id, known.ramping_version_percentage)
+            if ramp_percent is not None and ramping != (build_id, ramp_percent):
+                return False
+            if ramp_percent is None and (known.current_deployment_version.build_id, ramping[0]) != (build_id, ""):
+                return False
+        return True
 
     async def _in_progress(self) -> bool:
         state = (await self._describe()).worker_deployment_info.routing_config_update_state
