@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from math import isclose
 
 from pydantic import computed_field
 from temporalio.api.deployment.v1 import WorkerDeploymentInfo
@@ -16,6 +17,7 @@ from temporalio.api.enums.v1 import RoutingConfigUpdateState, TaskQueueType, Wor
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import (
     DescribeTaskQueueRequest,
+    DescribeTaskQueueResponse,
     DescribeWorkerDeploymentRequest,
     DescribeWorkerDeploymentResponse,
     DescribeWorkerDeploymentVersionRequest,
@@ -231,17 +233,21 @@ class Deployments:
 
     async def _all_know(self, queues: Sequence[str], build_id: str, ramp_percent: float | None) -> bool:
         for queue, kind in ((queue, kind) for queue in queues for kind in _WORK):
-            request = DescribeTaskQueueRequest(
-                namespace=self._client.namespace, task_queue=TaskQueue(name=queue), task_queue_type=kind
-            )
-            answer = await self._client.workflow_service.describe_task_queue(request, timeout=_PATIENCE)
-            known = answer.versioning_info
-            ramping = (known.ramping_deployment_version.build_id, known.ramping_version_percentage)
-            if ramp_percent is not None and ramping != (build_id, ramp_percent):
-                return False
-            if ramp_percent is None and (known.current_deployment_version.build_id, ramping[0]) != (build_id, ""):
+            known = (await self._describe_queue(queue, kind)).versioning_info
+            ramping, percent = known.ramping_deployment_version.build_id, known.ramping_version_percentage
+            if ramp_percent is None:
+                told = (known.current_deployment_version.build_id, ramping) == (build_id, "")
+            else:
+                told = ramping == build_id and isclose(percent, ramp_percent, rel_tol=1e-5)  # 32 bits there
+            if not told:
                 return False
         return True
+
+    async def _describe_queue(self, queue: str, kind: TaskQueueType.ValueType) -> DescribeTaskQueueResponse:
+        request = DescribeTaskQueueRequest(
+            namespace=self._client.namespace, task_queue=TaskQueue(name=queue), task_queue_type=kind
+        )
+        return await self._client.workflow_service.describe_task_queue(request, retry=True, timeout=_PATIENCE)
 
     async def _in_progress(self) -> bool:
         state = (await self._describe()).worker_deployment_info.routing_config_update_state
@@ -289,10 +295,7 @@ class Deployments:
         alive = (self._clock() - _SILENCE).timestamp()
         asking: list[set[tuple[str, str]]] = []
         for kind in _WORK:
-            request = DescribeTaskQueueRequest(
-                namespace=self._client.namespace, task_queue=TaskQueue(name=task_queue), task_queue_type=kind
-            )
-            answer = await self._client.workflow_service.describe_task_queue(request, retry=True, timeout=_PATIENCE)
+            answer = await self._describe_queue(task_queue, kind)
             asking.append({
                 (poller.deployment_options.build_id, poller.identity)
                 for poller in answer.pollers
