@@ -59,7 +59,7 @@ class Cart(Value):
             # Taking out more than we know of means that we did not know all of it, not that units are owed.
             step = -change.line.quantity if change.removed else change.line.quantity
             units[product] = max(0, units.get(product, 0) + step)
-        return tuple(lines[p].model_copy(update={"quantity": min(n, _MOST_UNITS)}) for p, n in units.items() if n > 0)
+        return tuple(_of_units(lines[product], min(n, _MOST_UNITS)) for product, n in units.items() if n > 0)
 
     @property
     def total_minor(self) -> int:
@@ -135,6 +135,10 @@ class Cart(Value):
 
     def _but(self, **changed: Any) -> Self:
         return self.model_copy(update=changed)
+
+
+def _of_units(line: Line, quantity: int) -> Line:
+    return line if line.quantity == quantity else line.model_copy(update={"quantity": quantity})
 
 
 def _moment(change: Change) -> tuple[datetime, bool, UUID, str]:

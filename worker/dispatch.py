@@ -20,8 +20,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters import tracing
 from adapters.metrics import EVENT_FAILURES
-from adapters.postgres import queue, runs, sales
-from adapters.postgres.batch import Batch
+from adapters.postgres import carts, queue, runs, sales
+from adapters.postgres.batch import Batch, Terms
 from adapters.postgres.queue import Queued
 from adapters.postgres.routing import means_nothing, prepare, route, settle
 from adapters.postgres.tenancy import act_as, as_store
@@ -93,17 +93,18 @@ class Dispatch:
             for store_id, events in _by_store(batch):
                 await act_as(connection, store_id)
                 terms = await settle(connection, store_id, shared)
-                fresh = [queued for queued in events if queued.commands is None]
-                idle = {queued.id for queued in fresh if means_nothing(queued, terms)}
-                passed_by = await queue.pass_by(connection, list(idle))
-                pending = await queue.still_pending(connection, [q.id for q in fresh if q.id not in idle])
+                idle, telling = _parted(events, terms)
+                passed_by = await queue.pass_by(connection, [queued.id for queued in idle])
+                applied += ((queued, ()) for queued in idle if queued.id in passed_by)
+                fresh = [queued for queued in telling if queued.commands is None]
+                pending = await queue.still_pending(connection, [queued.id for queued in fresh])
                 todo = await self._routed(connection, [q for q in fresh if q.id in pending], shared, now)
                 await queue.mark_applied(connection, todo)
-                for queued in events:
+                for queued in telling:
                     commands = todo.get(queued.id, queued.commands)
                     if commands:
                         owed.append(queued.owing(commands))
-                    if queued.id in todo or queued.id in passed_by:
+                    if queued.id in todo:
                         applied.append((queued, commands or ()))
             await sales.write(connection, shared.sales)
         tally.count(applied, now)
@@ -120,6 +121,8 @@ class Dispatch:
         for queued, at in zip(pending, moments, strict=True):
             with _step("route", queued):
                 todo[queued.id] = await route(connection, queued.event, at, shared)
+        if pending:
+            await carts.write(connection, pending[0].store_id, shared)
         return todo
 
     async def carry_out(self, applied: Sequence[Queued]) -> None:
@@ -176,6 +179,15 @@ class Dispatch:
 def _step(name: str, queued: Queued) -> AbstractContextManager[object]:
     """Go on with the trace of an event's request."""
     return tracing.span(name, parent=queued.traceparent, store_id=queued.store_id, event_id=str(queued.id))
+
+
+def _parted(events: Sequence[Queued], terms: Terms) -> tuple[list[Queued], list[Queued]]:
+    """Part the events that nothing comes of from those that tell something, or have told it already."""
+    idle: list[Queued] = []
+    telling: list[Queued] = []
+    for queued in events:
+        (idle if queued.commands is None and means_nothing(queued, terms) else telling).append(queued)
+    return idle, telling
 
 
 def _by_store(batch: Sequence[Queued]) -> list[tuple[str, list[Queued]]]:

@@ -13,6 +13,7 @@ from uuid import UUID
 from sqlalchemy import Row
 
 from adapters.postgres.sales import Sales
+from domain.cart import Cart
 from domain.events import Who
 from domain.facts import AnyFact, IdentitiesJoined
 from domain.snapshot import PinnedPlan, Snapshot
@@ -73,6 +74,7 @@ class Batch:
         snapshots: What the rules know of locked customers, as this transaction has left it (snapshots.py).
         looked: Looks at products that are kept already (apply/browsing.py).
         seen: Products as they were when an event last looked; good enough to tell that a look says nothing new.
+        carts: Carts as this transaction leaves them, of locked customers; not written yet (carts.py).
         sales: Units sold, written at the end (sales.py).
     """
 
@@ -84,6 +86,7 @@ class Batch:
         self.snapshots: dict[tuple[str, UUID], Snapshot] = {}
         self.looked: set[UUID] = set()
         self.seen: dict[tuple[str, str], Row[Any] | None] = {}
+        self.carts: dict[tuple[str, UUID], Cart] = {}
         self.sales: Sales = Counter()
 
     def people_joined(self) -> None:

@@ -279,7 +279,7 @@ async def _join_carts(connection: AsyncConnection, store_id: str, loser: UUID, w
     if loser not in found:
         return
     joined = found[winner].joined(found[loser]) if winner in found else found[loser]
-    await cart_rows.save(connection, store_id, winner, joined)
+    await cart_rows.save(connection, store_id, [(winner, joined)])
     await connection.execute(delete(carts).where(carts.c.store_id == store_id, carts.c.customer_id == loser))
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.postgres import (
     acquaintance,
+    carts,
     consents,
     happenings,
     identities,
@@ -90,7 +91,7 @@ async def prepare(connection: AsyncConnection, told: Sequence[tuple[Event, datet
 async def route(connection: AsyncConnection, event: Event, now: datetime, batch: Batch) -> list[Command]:
     """Apply an event and return what Temporal must do for it.
 
-    What was sold is only counted in the batch; the caller writes it at the end (sales.py).
+    Carts and what was sold are only kept in the batch; the caller writes them at the end (carts.py, sales.py).
     """
     if event.id not in batch.understood:
         await prepare(connection, [(event, now)], batch)
@@ -148,6 +149,7 @@ async def _resolved(
     key = (event.store_id, event.who)
     if previous_id is None and key in batch.customers:
         return Resolved(customer_id=batch.customers[key])
+    await carts.write(connection, event.store_id, batch)  # whoever is joined now has the cart joined in the table
     resolved = await identities.resolve(connection, event.store_id, event.who, now, previous_id)
     if resolved is not None:
         if resolved.merged:

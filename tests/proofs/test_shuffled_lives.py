@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from adapters.postgres import stores
+from adapters.postgres import carts, stores
 from adapters.postgres.batch import Batch
 from adapters.postgres.ledger import PostgresLedger
 from adapters.postgres.routing import route
@@ -103,7 +103,9 @@ async def messages_of(engine: AsyncEngine, arrivals: list[tuple[float, Event]]) 
     async with as_store(engine, teller.store_id) as connection:
         for seconds, event in sorted(arrivals, key=lambda arrival: arrival[0]):
             mine = event.model_copy(update={"store_id": teller.store_id})
-            await route(connection, mine, START + timedelta(seconds=seconds), Batch())
+            batch = Batch()
+            await route(connection, mine, START + timedelta(seconds=seconds), batch)
+            await carts.write(connection, teller.store_id, batch)
     ledger, compared = PostgresLedger(engine), set(PLANS)
     if any(event.name == "Order Refunded" for _, event in arrivals):
         compared -= {"welcome", "win-back"}

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import Insert
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.postgres import attribution, interest
+from adapters.postgres import attribution, carts, interest
 from adapters.postgres.apply.applying import Applying, Derived
 from adapters.postgres.batch import Batch
 from adapters.postgres.statements import built_once
@@ -49,6 +49,7 @@ async def viewed(on: Applying, fact: ProductViewed) -> list[Derived]:
     plan = on.plan("browse-abandonment", BrowseAbandonmentPlan)
     if not plan.enabled:
         return []
+    await carts.write(on.connection, on.store_id, on.batch)
     return on.me(*await interest.shown(on.connection, on.store_id, on.customer_id, plan, fact.product_id))
 
 

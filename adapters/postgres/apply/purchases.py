@@ -27,7 +27,7 @@ _ONLY_UNDONE = datetime.fromtimestamp(0, UTC)
 
 
 async def _cart(on: Applying) -> Cart:
-    return await carts.held(on.connection, on.store_id, on.customer_id) or Cart()
+    return await carts.held(on.connection, on.store_id, on.customer_id, on.batch) or Cart()
 
 
 async def cart_change(on: Applying, fact: CartLineChanged | CartReported) -> list[Derived]:
@@ -37,12 +37,12 @@ async def cart_change(on: Applying, fact: CartLineChanged | CartReported) -> lis
     new = old.with_change(on.event.id, fact) if isinstance(fact, CartLineChanged) else old.with_report(fact)
     if new == old:
         return []
-    await carts.save(on.connection, on.store_id, on.customer_id, new)
+    on.batch.carts[on.store_id, on.customer_id] = new
     if known is not None:
         on.batch.snapshots[on.store_id, on.customer_id] = known.model_copy(update={"cart": new})
-    if new.lines:
+    if lines := new.lines:
         at = new.changed_at or fact.at
-        items = sum(line.quantity for line in new.lines)
+        items = sum(line.quantity for line in lines)
         return on.me(CartChanged(at=at, total_minor=new.total_minor, currency=new.currency, items=items))
     return on.me(CartEmptied(at=fact.at)) if old.lines else []
 
@@ -71,7 +71,7 @@ async def ordered(on: Applying, fact: OrderPlaced | OrderUpdated) -> list[Derive
         for line in fact.lines:
             on.batch.sales[on.store_id, line.product_id] += line.quantity
         await attribution.credit(on.connection, on.store_id, on.customer_id, fact)
-    await carts.save(on.connection, on.store_id, on.customer_id, (await _cart(on)).with_order(fact.at))
+    on.batch.carts[on.store_id, on.customer_id] = (await _cart(on)).with_order(fact.at)
     await waitlist.leave(on.connection, on.store_id, on.customer_id, [line.product_id for line in fact.lines], fact.at)
     # An update of an order we have not seen is a purchase too: it ends what a purchase ends, and begins nothing.
     return on.me(fact if isinstance(fact, OrderPlaced) else OrderPlaced(**fact.model_dump(exclude={"kind"})))

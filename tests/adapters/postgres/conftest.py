@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from adapters.postgres import carts
 from adapters.postgres.batch import Batch
 from adapters.postgres.identities import new_id
 from adapters.postgres.routing import prepare, route
@@ -55,6 +56,7 @@ class Telling:
             await prepare(connection, [(event, now) for event in mine], batch)
         for event in mine:
             await route(connection, event, now, batch)
+        await carts.write(connection, self.store_id, batch)
 
     async def customer(self, value: str = "ada", kind: str = "user") -> UUID:
         """Return who an identity stands for."""

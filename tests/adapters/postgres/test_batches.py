@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from adapters.postgres import carts
 from adapters.postgres.batch import Batch
 from adapters.postgres.routing import prepare, route
+from adapters.postgres.tables import carts as carts_table
 from adapters.postgres.tables import customers, identities, runs, views
 from adapters.postgres.tenancy import act_as
 from domain.commands import Command, EndRun, JoinRun, RestartRun, SignalRun, StartRun
@@ -48,6 +50,21 @@ async def test_strangers_of_a_batch_take_as_many_statements_as_one(mugs: Telling
     assert len(await mugs.rows(customers)) == 1 + 12
     assert len(await mugs.rows(identities)) == 1 + 2 * 12
     assert len(await mugs.rows(views)) == 2 + 2 * (1 + 11 + 12)
+
+
+async def test_a_cart_that_is_filled_in_a_batch_is_written_once(mugs: Telling) -> None:
+    """One statement for all carts, however often each changed; what is read in between is as the batch has left it."""
+    everybody = [Who(user_id=f"u-{person}") for person in range(3)]
+    filling = [
+        mugs.event("Product Added", START + timedelta(seconds=place), who, product_id=f"cup-{place}", price=5)
+        for place in range(4)
+        for who in everybody
+    ]
+    with statements(mugs.engine) as said:
+        await mugs.apply(filling)
+
+    assert sum("insert into carts" in statement.lower() for statement in said) == 1
+    assert [row.total_minor for row in await mugs.rows(carts_table)] == [2_000] * 3
 
 
 async def test_two_batches_with_the_same_strangers_make_each_of_them_once(mugs: Telling) -> None:
@@ -95,6 +112,22 @@ async def test_a_stranger_may_be_joined_before_the_batch_is_over(mugs: Telling) 
     assert ("cart-recovery", "converted") in {(journey, outcome) for _, journey, outcome, *_ in together["runs"]}
 
 
+async def test_a_cart_that_the_batch_has_not_written_yet_ends_the_looks_before_it(mugs: Telling) -> None:
+    """Looks count from the last touch of the cart on, also where that touch and the look come in one batch."""
+    cup = {"product_id": "cup", "price": 5}
+    names = ["Product Viewed"] * 4 + ["Product Added", "Product Removed", "Product Viewed"]
+    life = [mugs.event(name, START + timedelta(seconds=at), **cup) for at, name in enumerate(names)]
+    async with mugs.engine.connect() as connection:
+        together = await lived(connection, [life[:2], life[4:]], timedelta(seconds=1))
+        alone = await lived(connection, [[event] for event in (*life[:2], *life[4:])], timedelta(seconds=1))
+        often = await lived(connection, [life], timedelta(seconds=1))
+        await connection.rollback()
+
+    assert together == alone
+    assert not [run for run in together["runs"] if run[1] == "browse-abandonment"]
+    assert [run for run in often["runs"] if run[1] == "browse-abandonment"]
+
+
 @settings(max_examples=24, deadline=None, suppress_health_check=list(HealthCheck))
 @given(ops=LIFE, known=st.booleans())
 async def test_a_life_told_in_one_batch_leads_to_what_it_does_one_by_one(
@@ -128,6 +161,7 @@ async def lived(connection: AsyncConnection, batches: list[list[Event]], apart: 
         if told:
             await prepare(connection, told, batch)
         owed = [await route(connection, event, at, batch) for event, at in told]
+        await carts.write(connection, store_id, batch)
         # Runs that one event has begun stand in no order of their own.
         said += [sorted((_said(command) for command in commands), key=str) for commands in owed]
     known = await _known(connection, store_id)
