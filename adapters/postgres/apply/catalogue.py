@@ -76,13 +76,26 @@ async def _alone_with(on: Applying, product_id: str) -> None:
     A product and those who ask for it are told of in different lanes. Of a restock and a request that are applied at
     the same time, in two transactions that cannot see each other, whichever comes second has to see the first.
     """
-    key = ids.lock_key(on.store_id, "product", product_id)
-    await on.connection.execute(*_alone(key))
+    await on.connection.execute(*_alone(_key(on, product_id)))
+
+
+async def _as_it_stands(on: Applying, product_id: str) -> None:
+    """Have a product stay as it is until the batch is committed; whoever else asks for it does so beside us."""
+    await on.connection.execute(*_beside_others(_key(on, product_id)))
+
+
+def _key(on: Applying, product_id: str) -> int:
+    return ids.lock_key(on.store_id, "product", product_id)
 
 
 @built_once
 def _alone(key: int) -> Select[Any]:
     return select(func.pg_advisory_xact_lock(key))
+
+
+@built_once
+def _beside_others(key: int) -> Select[Any]:
+    return select(func.pg_advisory_xact_lock_shared(key))
 
 
 def _news(fact: ProductChanged, row: Row[Any] | None) -> tuple[dict[str, Any], bool]:
@@ -150,7 +163,7 @@ async def _arrived(on: Applying, product_id: str, at: datetime) -> list[Derived]
 
 async def stock_requested(on: Applying, fact: StockRequested) -> list[Derived]:
     """Put the customer on the waiting list."""
-    await _alone_with(on, fact.product_id)
+    await _as_it_stands(on, fact.product_id)
     if not await waitlist.ask(on.connection, on.store_id, on.customer_id, fact.product_id, fact.at):
         return []
     derived = on.me(fact)
@@ -163,7 +176,7 @@ async def stock_requested(on: Applying, fact: StockRequested) -> list[Derived]:
 
 async def watched(on: Applying, fact: ProductWatched | ProductUnwatched) -> list[Derived]:
     """Keep what the customer watches, and at what price; the newest word counts."""
-    await _alone_with(on, fact.product_id)
+    await _as_it_stands(on, fact.product_id)
     known = await _row(on, fact.product_id)
     watching = isinstance(fact, ProductWatched)
     values: dict[str, Any] = {"changed_at": fact.at, "active": watching}

@@ -12,7 +12,7 @@ from sqlalchemy import func, select, text
 
 from adapters.postgres.batch import Batch
 from adapters.postgres.routing import route
-from adapters.postgres.tables import events, products
+from adapters.postgres.tables import events, products, waitlist, watchlist
 from adapters.postgres.tenancy import act_as
 from domain.commands import ReleaseStock
 from domain.events import Event, Who
@@ -44,6 +44,23 @@ async def test_a_wish_and_the_price_that_fulfils_it_at_the_same_time_find_each_o
 
         told = [row.payload["properties"]["product_id"] for row in await mugs.rows(events)]
         assert told.count(product) == 1
+
+
+@pytest.mark.parametrize("name", ["Back In Stock Requested", "Product Added to Wishlist"])
+async def test_two_who_ask_for_a_product_do_not_wait_for_each_other(mugs: Telling, name: str) -> None:
+    """A product that everybody asks for at once is no queue in which one router stands behind the other."""
+    ada, bob = (mugs.event(name, START, Who(user_id=user), product_id="cup") for user in ("ada", "bob"))
+    async with mugs.engine.connect() as one, mugs.engine.connect() as other:
+        await act_as(one, mugs.store_id)
+        await route(one, ada, LATER, Batch())
+        await act_as(other, mugs.store_id)
+        async with asyncio.timeout(60):
+            await route(other, bob, LATER, Batch())
+        await one.commit()
+        await other.commit()
+
+    asked = await mugs.rows(waitlist if name == "Back In Stock Requested" else watchlist)
+    assert len(asked) == 2
 
 
 @pytest.mark.parametrize("turned", [False, True])
