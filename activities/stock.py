@@ -1,4 +1,10 @@
-"""Release a wave of the customers who wait for a product."""
+"""Release a wave of the customers who wait for a product.
+
+A wave may be a hundred thousand. It is told by the handful, and each is noted down before the next: a crash tells
+one handful again.
+"""
+
+import asyncio
 
 from temporalio import activity
 
@@ -6,6 +12,9 @@ from activities.failures import as_application_errors
 from activities.heartbeats import progress
 from domain.ports import Clock, Runs, Waitlist
 from domain.values import Value
+
+AT_ONCE = 50
+"""Runs that are told side by side."""
 
 
 class WaveRequest(Value):
@@ -33,12 +42,19 @@ class ReleaseWave:
 
     @activity.defn(name="release-wave")
     async def release(self, request: WaveRequest) -> WaveResult:
-        """Choose a wave, tell its runs, note that they were told; a crash tells the same wave again."""
+        """Choose a wave, or what is left of one that was begun, tell its runs, and note that they were told.
+
+        Raises:
+            ApplicationError: Retryable: the database or Temporal is down, or this worker ends.
+        """
+        before = sum(activity.info().heartbeat_details[:1])
         with as_application_errors():
             wave = await self._waitlist.next_wave(request.store_id, request.product_id, request.ratio, self._clock())
-            if wave.fact is not None:
-                for told, workflow_id in enumerate(wave.workflow_ids, start=1):
-                    await self._runs.tell(workflow_id, wave.fact)
-                    progress(told)
-                await self._waitlist.wave_told(request.store_id, request.product_id, wave.workflow_ids, self._clock())
-            return WaveResult(told=len(wave.workflow_ids), waiting=wave.waiting)
+            told, fact = 0, wave.fact
+            while fact is not None and (handful := wave.workflow_ids[told : told + AT_ONCE]):
+                if told:
+                    progress(before + told)
+                await asyncio.gather(*(self._runs.tell(workflow_id, fact) for workflow_id in handful))
+                await self._waitlist.wave_told(request.store_id, request.product_id, handful, self._clock())
+                told += len(handful)
+            return WaveResult(told=before + told, waiting=wave.waiting)

@@ -103,7 +103,7 @@ class Waitlist(Protocol):
     """The customers who wait for a product, first come first served."""
 
     async def next_wave(self, store_id: str, product_id: str, ratio: float, now: datetime) -> Wave:
-        """Read the stock again and choose who is told next; repeating an unfinished wave returns it again.
+        """Read the stock again and choose who is told next; of an unfinished wave, those who are not told yet.
 
         Raises:
             Unavailable: A run of the wave has yet to begin; ask again.
@@ -111,7 +111,7 @@ class Waitlist(Protocol):
         ...
 
     async def wave_told(self, store_id: str, product_id: str, workflow_ids: Sequence[str], now: datetime) -> None:
-        """Note that these runs were told."""
+        """Note that these runs were told; a place that was taken again meanwhile is kept."""
         ...
 
 

@@ -11,12 +11,13 @@ from math import floor
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, and_, delete, exists, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, Row, Select, Update, and_, delete, exists, func, insert, literal, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.postgres import pauses
 from adapters.postgres import runs as run_rows
+from adapters.postgres.statements import built_once, one_of
 from adapters.postgres.tables import events, orders, products, runs, waitlist
 from adapters.postgres.tenancy import as_store
 from domain.errors import Unavailable
@@ -129,6 +130,20 @@ def _about(store_id: str, product_id: str) -> ColumnElement[bool]:
     return and_(waitlist.c.store_id == store_id, waitlist.c.product_id == product_id)
 
 
+@built_once
+def _under_way(store_id: str, workflow_ids: list[str]) -> Select[Any]:
+    here = (runs.c.store_id == store_id, one_of(runs.c.workflow_id, workflow_ids), runs.c.ended_at.is_(None))
+    return select(runs.c.run_id, runs.c.customer_id).where(*here)
+
+
+@built_once
+def _told(store_id: str, product_id: str, customer_ids: list[UUID], now: datetime) -> Update:
+    # Whoever has been told, and found the stock gone again before this was noted down, stands in line as before.
+    still_chosen = waitlist.c.chosen_at.is_not(None)
+    here = (_about(store_id, product_id), one_of(waitlist.c.customer_id, customer_ids), still_chosen)
+    return update(waitlist).where(*here).values(told_at=now)
+
+
 class PostgresWaitlist:
     """Implements `domain.ports.Waitlist`."""
 
@@ -200,16 +215,8 @@ class PostgresWaitlist:
 
     async def wave_told(self, store_id: str, product_id: str, workflow_ids: Sequence[str], now: datetime) -> None:
         async with as_store(self._engine, store_id) as connection:
-            told = select(runs.c.run_id, runs.c.customer_id).where(
-                runs.c.store_id == store_id, runs.c.workflow_id.in_(workflow_ids), runs.c.ended_at.is_(None)
-            )
-            rows = (await connection.execute(told)).all()
-            change = update(waitlist).where(
-                waitlist.c.store_id == store_id,
-                waitlist.c.product_id == product_id,
-                waitlist.c.customer_id.in_([row.customer_id for row in rows]),
-            )
-            await connection.execute(change.values(told_at=now))
+            rows = (await connection.execute(*_under_way(store_id, list(workflow_ids)))).all()
+            await connection.execute(*_told(store_id, product_id, [row.customer_id for row in rows], now))
             withdrawn = await connection.scalar(
                 select(products.c.withdrawn).where(products.c.store_id == store_id, products.c.product_id == product_id)
             )

@@ -1,17 +1,22 @@
 """Waves of a restock on a real database: who is next, how many, and what a crash in between repeats."""
 
+import dataclasses
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import insert, update
 from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio.exceptions import ApplicationError
+from temporalio.testing import ActivityEnvironment
 
+from activities.stock import AT_ONCE, ReleaseWave, WaveRequest, WaveResult
 from adapters.postgres.tables import events, products, runs, waitlist
-from adapters.postgres.waitlist import PostgresWaitlist
+from adapters.postgres.tenancy import as_store
+from adapters.postgres.waitlist import PostgresWaitlist, wait_on
 from domain.errors import Unavailable
 from domain.events import Who
-from domain.facts import ProductWithdrawn, StockReleased
+from domain.facts import AnyFact, ProductWithdrawn, StockReleased
 from domain.ports import Wave
 from domain.runs import Outcome
 from tests.adapters.postgres.conftest import START, Telling
@@ -42,6 +47,19 @@ async def users_of(mugs: Telling, wave: Wave) -> list[str]:
     asked = {await mugs.customer(user): user for user in ("ada", "bob", "cleo", "dan", "eve")}
     owners = {row.workflow_id: asked[row.customer_id] for row in await mugs.rows(runs)}
     return [owners[workflow_id] for workflow_id in wave.workflow_ids]
+
+
+class Hearing:
+    """Runs that are told something (implements `domain.ports.Runs`), until Temporal is gone."""
+
+    def __init__(self, deaf_after: int | None) -> None:
+        self.told: list[str] = []
+        self.deaf_after = deaf_after
+
+    async def tell(self, workflow_id: str, _fact: AnyFact) -> None:
+        if len(self.told) == self.deaf_after:
+            raise Unavailable("Temporal is gone")
+        self.told.append(workflow_id)
 
 
 async def next_wave(mugs: Telling, line: PostgresWaitlist, ratio: float = 1.0) -> Wave:
@@ -76,6 +94,50 @@ async def test_a_wave_that_was_not_finished_is_the_same_wave_again(mugs: Telling
     await stock(mugs, 5)
     assert await next_wave(mugs, line) == first
     assert len(first.workflow_ids) == 2
+
+
+async def test_a_crash_in_the_middle_of_a_wave_tells_only_the_rest_of_it(mugs: Telling, line: PostgresWaitlist) -> None:
+    """A wave is noted down by the handful; nobody else is chosen before it is finished."""
+    users = [f"user-{number}" for number in range(AT_ONCE + 3)]
+    await ask(mugs, *users)
+    await stock(mugs, len(users) - 1)
+    heard = Hearing(deaf_after=AT_ONCE)
+    release = ReleaseWave(line, heard, lambda: NOW)
+    request = WaveRequest(store_id=mugs.store_id, product_id="cup", ratio=1.0)
+    with pytest.raises(ApplicationError):
+        await ActivityEnvironment().run(release.release, request)
+    assert len(heard.told) == AT_ONCE
+
+    heard.deaf_after = None
+    again = ActivityEnvironment()
+    again.info = dataclasses.replace(again.info, heartbeat_details=[AT_ONCE])
+    assert await again.run(release.release, request) == WaveResult(told=len(users) - 1, waiting=1)
+    assert len(heard.told) == len(set(heard.told)) == len(users) - 1
+
+
+async def test_a_place_that_is_taken_again_while_its_wave_is_told_is_kept(
+    mugs: Telling, line: PostgresWaitlist
+) -> None:
+    """Ada is told and finds the stock gone again, before it is written down that she was told: she waits on."""
+    await ask(mugs, "ada", "bob", "cleo", "dan", "eve")
+    await stock(mugs, 2)
+    wave = await next_wave(mugs, line)
+    async with as_store(mugs.engine, mugs.store_id) as connection:
+        await wait_on(connection, mugs.store_id, await mugs.customer("ada"), "cup")
+    await told(mugs, line, wave)
+
+    assert await users_of(mugs, await next_wave(mugs, line)) == ["ada", "cleo"]
+
+
+async def test_a_wave_has_room_for_all_who_wait(mugs: Telling, line: PostgresWaitlist) -> None:
+    """More than a statement takes parameters (65,535)."""
+    await ask(mugs, "ada")
+    await stock(mugs, 1)
+    wave = await next_wave(mugs, line)
+    many = (*(f"{mugs.store_id}/back-in-stock/{number}" for number in range(70_000)), *wave.workflow_ids)
+    await told(mugs, line, wave.model_copy(update={"workflow_ids": many}))
+
+    assert (await next_wave(mugs, line)).waiting == 0
 
 
 async def test_a_product_that_is_sold_out_again_is_not_announced(mugs: Telling, line: PostgresWaitlist) -> None:
