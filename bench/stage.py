@@ -17,6 +17,9 @@ from typing import Any
 import httpx
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 
 from adapters.postgres import plans, stores
@@ -114,6 +117,20 @@ class House:
         under_way = select(func.count()).select_from(runs).where(runs.c.store_id == STORE, runs.c.ended_at.is_(None))
         async with as_store(self.engine, STORE) as connection:
             return await connection.scalar(under_way) or 0
+
+    async def ended_runs(self) -> list[str]:
+        """Return the workflow ids of the runs that Postgres calls over."""
+        over = select(runs.c.workflow_id).where(runs.c.store_id == STORE, runs.c.ended_at.is_not(None))
+        async with as_store(self.engine, STORE) as connection:
+            return list((await connection.execute(over)).scalars())
+
+    async def waiting_tasks(self) -> int:
+        """Count the workflow tasks that no worker has taken yet; Temporal counts every few seconds."""
+        request = DescribeTaskQueueRequest(
+            namespace=self.temporal.namespace, task_queue=TaskQueue(name=Settings().task_queue),
+            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, report_stats=True,
+        )  # fmt: skip
+        return (await self.temporal.workflow_service.describe_task_queue(request)).stats.approximate_backlog_count
 
     async def running_workflows(self) -> int:
         """Count the workflows that Temporal calls open."""

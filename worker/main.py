@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 import structlog
-from temporalio.worker import Worker
+from temporalio.worker import PollerBehaviorAutoscaling, Worker
 
 import templates
 from activities.deliver import Deliver
@@ -98,6 +98,9 @@ async def run_worker(settings: Settings) -> None:
             activities=activities,
             graceful_shutdown_timeout=GRACE,
             max_concurrent_activities=50,
+            # Five pollers, of which one asks for runs that are not in the cache, had runs wait while nobody was busy.
+            workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
+            activity_task_poller_behavior=PollerBehaviorAutoscaling(),
             interceptors=[LogContext()],
             **versioning(settings.deployment, settings.build_id),
         )

@@ -69,7 +69,7 @@ async def _waiting(run: Run, place: House, count: int) -> None:
         if count - open_events >= said + max(1, count // 10):
             said = count - open_events
             run.say(f"{said:,} begun, worker {memory[-1]['worker']:.0f} MB, temporal {memory[-1]['temporal']:.0f} MB")
-        return not open_events and await place.running_workflows() >= count
+        return not open_events and await place.running_workflows() >= count and not await place.waiting_tasks()
 
     await until(all_wait, every=run.of(small=0.5, full=2.0))
     took = time.monotonic() - began
@@ -112,15 +112,11 @@ async def _restarted(run: Run, place: House) -> None:
         return not await place.waiting_events()
 
     await until(routed)
-    before = await place.running_workflows()
+    (over,) = await place.ended_runs()
     began = time.monotonic()
     place.stack.start("worker")
     ready = time.monotonic() - began
-
-    async def ended() -> bool:
-        return await place.running_workflows() < before
-
-    await until(ended, every=0.05)
+    await place.temporal.get_workflow_handle(over).result()
     run.found(
         "restarted worker is useful", time.monotonic() - began, "s",
         detail={"ready_after_s": round(ready, 2), "worker_mb": Processes(w=place.stack.pid("worker")).memory_mb()["w"]},
