@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from temporalio import activity, workflow
 from temporalio.client import Client
-from temporalio.worker import PollerBehaviorAutoscaling, Worker
+from temporalio.worker import Worker
 
 TASK_QUEUE = "bare"
 READY = "bare worker ready"
@@ -54,12 +54,9 @@ async def bare_rate(client: Client, count: int) -> float:
 
 async def _work(address: str) -> None:
     client = await Client.connect(address)
-    # As worker/main.py asks for work.
-    pollers = PollerBehaviorAutoscaling()
     async with Worker(
-        client, task_queue=TASK_QUEUE, workflows=[Bare], activities=[nothing], max_concurrent_activities=50,
-        workflow_task_poller_behavior=pollers, activity_task_poller_behavior=pollers,
-    ):  # fmt: skip
+        client, task_queue=TASK_QUEUE, workflows=[Bare], activities=[nothing], max_concurrent_activities=50
+    ):
         print(READY, flush=True)
         await asyncio.Event().wait()
 
