@@ -16,7 +16,7 @@ def spare_what_stays() -> None:
 
     Going through all modules again and again took more than the requests themselves (docs/performance.md). What is left
     is small, so all of it is looked at often: a run that the worker lets go of, when a thousand others have gone on
-    since, is old by then, and would be kept until a hundred thousand more have gone the same way.
+    since, is old by then, and would be kept until tens of thousands more have gone the same way.
     """
     gc.collect()
     gc.freeze()
