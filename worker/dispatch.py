@@ -99,6 +99,7 @@ class Dispatch:
                 fresh = [queued for queued in telling if queued.commands is None]
                 pending = await queue.still_pending(connection, [queued.id for queued in fresh])
                 todo = await self._routed(connection, [q for q in fresh if q.id in pending], shared, now)
+                await carts.write(connection, store_id, shared)
                 await queue.mark_applied(connection, todo)
                 for queued in telling:
                     commands = todo.get(queued.id, queued.commands)
@@ -121,8 +122,6 @@ class Dispatch:
         for queued, at in zip(pending, moments, strict=True):
             with _step("route", queued):
                 todo[queued.id] = await route(connection, queued.event, at, shared)
-        if pending:
-            await carts.write(connection, pending[0].store_id, shared)
         return todo
 
     async def carry_out(self, applied: Sequence[Queued]) -> None:

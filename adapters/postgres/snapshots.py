@@ -109,12 +109,11 @@ async def _read(
         under_way[run.customer_id].append(run)
     asked = {"store_id": store_id, "customer_ids": customer_ids}
     nobody = batch.terms[store_id].snapshot(store_id, now)
-    left = {customer_id: cart for (store, customer_id), cart in batch.carts.items() if store == store_id}
     return {
         found.customer_id: nobody.model_copy(
             update={
                 "customer_id": found.customer_id,
-                "cart": left.get(found.customer_id) or Cart.model_validate(found.cart or {}),
+                "cart": batch.carts.get((store_id, found.customer_id)) or Cart.model_validate(found.cart or {}),
                 "orders": found.orders,
                 "last_order_at": found.last_order_at,
                 "last_purchase_at": found.last_purchase_at,

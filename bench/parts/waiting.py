@@ -21,7 +21,7 @@ _HOUR_S, _GLANCE_S = 60 * 60, 15 * 60
 """How long the restock is watched at most, and how long if it is slower than its goal by then."""
 
 
-@part("waiting", "customers who wait for a product, and its restock", minutes=75)
+@part("waiting", "customers who wait for a product, and its restock", minutes=85)
 async def waiting(run: Run) -> None:
     """Let a crowd ask for a product, restart the worker, and put the product back into stock."""
     count = run.of(small=500, full=100_000)
