@@ -55,6 +55,6 @@ class ReleaseWave:
                 if told:
                     progress(before + told)
                 await asyncio.gather(*(self._runs.tell(workflow_id, fact) for workflow_id in handful))
-                await self._waitlist.wave_told(request.store_id, request.product_id, handful, self._clock())
+                await self._waitlist.wave_told(request.store_id, fact, handful, self._clock())
                 told += len(handful)
             return WaveResult(told=before + told, waiting=wave.waiting)

@@ -8,7 +8,7 @@ from uuid import UUID
 from domain.commands import ReleaseStock
 from domain.delivery import Delivery, Slot
 from domain.discounts import CodeOrder
-from domain.facts import AnyFact
+from domain.facts import AnyFact, ProductWithdrawn, StockReleased
 from domain.message import Letter, Material, Rendered
 from domain.operations import Note, Operator, Replan
 from domain.retention import Kind, Report, Terms, Week
@@ -95,7 +95,7 @@ class Wave(Value):
     """The customers of one wave: their runs, and how many still wait."""
 
     workflow_ids: tuple[str, ...]
-    fact: AnyFact | None = None
+    fact: StockReleased | ProductWithdrawn | None = None
     waiting: int = 0
 
 
@@ -110,8 +110,10 @@ class Waitlist(Protocol):
         """
         ...
 
-    async def wave_told(self, store_id: str, product_id: str, workflow_ids: Sequence[str], now: datetime) -> None:
-        """Note that these runs were told; a place that was taken again meanwhile is kept."""
+    async def wave_told(
+        self, store_id: str, fact: StockReleased | ProductWithdrawn, workflow_ids: Sequence[str], now: datetime
+    ) -> None:
+        """Note what these runs were told of a product; a place that was taken again meanwhile is kept."""
         ...
 
 

@@ -213,13 +213,12 @@ class PostgresWaitlist:
         left = (await connection.execute(gone.values(left_at=now).returning(waitlist.c.customer_id))).all()
         return found, len(left)
 
-    async def wave_told(self, store_id: str, product_id: str, workflow_ids: Sequence[str], now: datetime) -> None:
+    async def wave_told(
+        self, store_id: str, fact: StockReleased | ProductWithdrawn, workflow_ids: Sequence[str], now: datetime
+    ) -> None:
         async with as_store(self._engine, store_id) as connection:
             rows = (await connection.execute(*_under_way(store_id, list(workflow_ids)))).all()
-            await connection.execute(*_told(store_id, product_id, [row.customer_id for row in rows], now))
-            withdrawn = await connection.scalar(
-                select(products.c.withdrawn).where(products.c.store_id == store_id, products.c.product_id == product_id)
-            )
-            if withdrawn:
+            await connection.execute(*_told(store_id, fact.product_id, [row.customer_id for row in rows], now))
+            if isinstance(fact, ProductWithdrawn):  # what they were told, whatever the product is by now
                 for row in rows:
                     await run_rows.end(connection, store_id, row.run_id, Outcome.WITHDRAWN, "withdrawn", now)

@@ -79,7 +79,8 @@ class Shelf:
         while True:
             now = RESTOCKED + after
             wave = await self.line.next_wave(self.mugs.store_id, product_id, PLAN.wave_ratio, now)
-            await self.line.wave_told(self.mugs.store_id, product_id, wave.workflow_ids, now)
+            if wave.fact is not None:
+                await self.line.wave_told(self.mugs.store_id, wave.fact, wave.workflow_ids, now)
             told += [(after, UUID(workflow_id.split("/")[2])) for workflow_id in wave.workflow_ids]
             if not (wave.workflow_ids and wave.waiting):
                 return told

@@ -119,8 +119,10 @@ async def test_messages_waves_and_plans_stay_in_their_store(mugs: Telling, pots:
     assert (await PostgresLedger(engine).claim(slot, NOW)).material is not None
     waves = PostgresWaitlist(engine)
     assert (await waves.next_wave("mugs", "cup", 1.0, NOW)).workflow_ids == ()
-    (told,) = (await waves.next_wave("pots", "cup", 1.0, NOW)).workflow_ids
-    await waves.wave_told("mugs", "cup", [told], NOW)
+    wave = await waves.next_wave("pots", "cup", 1.0, NOW)
+    (told,) = wave.workflow_ids
+    assert wave.fact is not None
+    await waves.wave_told("mugs", wave.fact, [told], NOW)
     assert (await waves.next_wave("pots", "cup", 1.0, NOW)).workflow_ids == (told,)
 
     assert await plans.put(engine, "pots", "welcome", validated("welcome", {"enabled": False}), NOW) == 1

@@ -236,8 +236,8 @@ async def messages_are_claimed(mugs: Telling) -> None:
 async def a_wave(mugs: Telling) -> None:
     waves = PostgresWaitlist(mugs.engine)
     wave = await waves.next_wave(mugs.store_id, "p7", 1.0, NOW)
-    assert wave.workflow_ids
-    await waves.wave_told(mugs.store_id, "p7", wave.workflow_ids, NOW)
+    assert wave.fact is not None
+    await waves.wave_told(mugs.store_id, wave.fact, wave.workflow_ids, NOW)
 
 
 async def an_import(mugs: Telling) -> None:

@@ -67,7 +67,8 @@ async def next_wave(mugs: Telling, line: PostgresWaitlist, ratio: float = 1.0) -
 
 
 async def told(mugs: Telling, line: PostgresWaitlist, wave: Wave) -> None:
-    await line.wave_told(mugs.store_id, "cup", wave.workflow_ids, NOW)
+    assert wave.fact is not None
+    await line.wave_told(mugs.store_id, wave.fact, wave.workflow_ids, NOW)
 
 
 async def test_a_wave_is_stock_times_ratio_first_come_first_served(mugs: Telling, line: PostgresWaitlist) -> None:
@@ -199,6 +200,23 @@ async def test_a_withdrawn_product_tells_everybody_and_ends_their_runs(mugs: Tel
     await told(mugs, line, wave)
     assert {row.outcome for row in await mugs.rows(runs)} == {Outcome.WITHDRAWN}
     assert (await next_wave(mugs, line)).waiting == 0
+
+
+@pytest.mark.parametrize(("told_of", "meanwhile", "outcomes"), [
+    ("stock", {"withdrawn": True}, {Outcome.RUNNING}),
+    ("withdrawal", {"withdrawn": False}, {Outcome.WITHDRAWN}),
+])  # fmt: skip
+async def test_a_wave_is_noted_down_as_what_its_runs_were_told(
+    mugs: Telling, line: PostgresWaitlist, told_of: str, meanwhile: dict[str, Any], outcomes: set[Outcome]
+) -> None:
+    """A shop that changes its mind while a wave is told: a run goes by what it has heard, and so does its row."""
+    await ask(mugs, "ada", "bob")
+    await stock(mugs, 2, discontinued=told_of == "withdrawal")
+    wave = await next_wave(mugs, line)
+    await mugs.write(update(products).values(**meanwhile))
+    await told(mugs, line, wave)
+
+    assert {row.outcome for row in await mugs.rows(runs)} == outcomes
 
 
 async def test_a_buyer_leaves_the_line_also_between_choosing_and_telling(mugs: Telling, line: PostgresWaitlist) -> None:
