@@ -9,7 +9,7 @@ _CONTEXT = (
     '"url":"https://shop.example/p/blue-mug"},"userAgent":"Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Firefox/128.0"}'
 )
 _VIEWED = (
-    '{"type":"track","event":"Product Viewed","userId":"%s-u%d","anonymousId":"%s-a%d","messageId":"%s-m%d",'
+    '{"type":"track","event":"Product Viewed","userId":"u-%d","anonymousId":"a-%d","messageId":"%s-m%d",'
     '"properties":{"product_id":"MUG-%d","name":"Blue mug","category":"Kitchen","price":18.99,"currency":"EUR"},'
     + _CONTEXT.replace("%", "%%")
     + "}"
@@ -17,6 +17,7 @@ _VIEWED = (
 CONTEXT: dict[str, Any] = json.loads(f"{{{_CONTEXT}}}")["context"]
 """What a browser says of itself with each call."""
 _CUSTOMERS = 5_000
+"""Of whom each load tells: whoever measures a second one has customers that are known, as most of a shop's are."""
 _MUG = {"product_id": "MUG-0", "name": "Blue mug", "price": 18.99, "currency": "EUR", "quantity": 1}
 
 
@@ -30,7 +31,7 @@ def body_of(prefix: str, number: int, each: int) -> bytes:
 
 def _viewed(prefix: str, number: int) -> str:
     who = number % _CUSTOMERS
-    return _VIEWED % (prefix, who, prefix, who, prefix, number, number % 200)
+    return _VIEWED % (who, who, prefix, number, number % 200)
 
 
 def subscriber(user: str) -> dict[str, Any]:

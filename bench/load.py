@@ -30,7 +30,7 @@ class Load(Value):
         each: Events in a request; 1 is a `track` call, more a `batch`.
         rate: Requests a second over all connections, at fixed times whatever the answers do; None: each connection
             sends its next request with the answer to the last.
-        prefix: Of the ids in the bodies, so that no two loads tell of the same event.
+        prefix: Of the messages' ids, so that no two loads tell of the same event; the customers are the same.
     """
 
     port: int

@@ -34,7 +34,7 @@ from domain.commands import Command, EndRun, JoinRun, SignalRun
 from domain.decoding import facts
 from domain.decoding.subject import shown
 from domain.events import Event
-from domain.facts import ConsentPending, EventHeard, Fact, OrderPlaced, ProductChanged, ProductViewed
+from domain.facts import ConsentPending, EventHeard, Fact, OrderPlaced, ProductViewed
 from domain.follow_ups import PURCHASE
 from domain.plans import BrowseAbandonmentPlan, FollowUpPlan
 from domain.runs import Outcome, RunState
@@ -63,12 +63,14 @@ async def prepare(connection: AsyncConnection, told: Sequence[tuple[Event, datet
     refused = await tombstones.refused(connection, store_id, [e for e, _ in told]) if terms.erasures else ()
     understood = {e.id: Understood(refused=True) if e.id in refused else _understood(e, terms) for e, _ in told}
     batch.understood |= understood
+    all_facts = [fact for means in understood.values() for fact in means.facts]
+    # Before any customer's row, so that nobody waits for a product whose customer another waits for.
+    await catalogue.hold(connection, store_id, all_facts, batch)
     about = [(event, at, understood[event.id]) for event, at in told if understood[event.id].about_customer]
     named = [(event.who, means.previous_id, at) for event, at, means in about]
     plain = await acquaintance.acquaint(connection, store_id, named)
     batch.customers |= {(store_id, who): customer_id for who, customer_id in plain.items()}
     batch.locked |= {(store_id, customer_id) for customer_id in plain.values()}
-    all_facts = [fact for means in understood.values() for fact in means.facts]
     looks = [
         (event.id, plain[event.who], fact)
         for event, _, means in about
@@ -84,8 +86,6 @@ async def prepare(connection: AsyncConnection, told: Sequence[tuple[Event, datet
         await browsing.keep_ahead(connection, store_id, looks, batch)
     entering = {plain[e.who] for e, _, m in about if e.who in plain and any(map(snapshots.needed_for, m.facts))}
     await snapshots.remember(connection, store_id, entering, told[0][1], batch)
-    seen = {fact.product_id for fact in all_facts if isinstance(fact, ProductChanged) and fact.seen}
-    await catalogue.remember(connection, store_id, seen, batch)
 
 
 async def route(connection: AsyncConnection, event: Event, now: datetime, batch: Batch) -> list[Command]:

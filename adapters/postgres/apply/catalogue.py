@@ -1,11 +1,11 @@
 """The catalogue, and the customers who wait for something in it."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Select, func, select
+from sqlalchemy import Row, Select, case, func, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,6 +17,7 @@ from adapters.postgres.statements import built_once
 from adapters.postgres.tables import products, watchlist
 from domain import ids
 from domain.facts import (
+    AnyFact,
     PriceDropped,
     PriceRose,
     ProductChanged,
@@ -30,14 +31,31 @@ from domain.plans import PriceDropPlan
 # A price in a customer's event may be of the day before, or of that customer alone, or made up. It serves as long as
 # the back office has told none; then it counts for nothing, whenever it was.
 _PRICE = {"price_minor", "currency"}
+_ASKS = (StockRequested, ProductWatched, ProductUnwatched)
+
+
+async def hold(connection: AsyncConnection, store_id: str, facts: Collection[AnyFact], batch: Batch) -> None:
+    """Lock the products that the facts of a batch change or ask for, all of them in one order.
+
+    A product and those who ask for it are told of in different lanes. Of a restock and a request that are applied at
+    the same time, in two transactions that cannot see each other, whichever comes second has to see the first. So a
+    change has its product to itself until the batch is committed, and those who ask for it do so side by side. A look
+    that says nothing new is no change.
+    """
+    told = [fact for fact in facts if isinstance(fact, ProductChanged)]
+    await _remember(connection, store_id, {fact.product_id for fact in told if fact.seen}, batch)
+    alone = {f.product_id for f in told if not f.seen or _news(f, batch.seen[store_id, f.product_id])[1]}
+    asked_for = {fact.product_id for fact in facts if isinstance(fact, _ASKS)}
+    if alone or asked_for:
+        keys = {ids.lock_key(store_id, "product", product_id): product_id in alone for product_id in alone | asked_for}
+        await connection.execute(*_lock(sorted(keys), [keys[key] for key in sorted(keys)]))
 
 
 async def product(on: Applying, fact: ProductChanged) -> list[Derived]:
     """Keep the newest word on each field; a restock and a price may concern many customers."""
     told_newly, changed = _news(fact, await _row_seen(on, fact.product_id))
     if changed or not fact.seen:
-        await _alone_with(on, fact.product_id)
-        row = await _row(on, fact.product_id)  # it may have changed while we waited
+        row = await _row(on, fact.product_id)  # it may have changed before we had it to ourselves
         told_newly, _ = _news(fact, row)
         known: dict[str, str] = {} if row is None else row.told_at
         told_at = known | dict.fromkeys(told_newly, fact.at.isoformat())
@@ -52,7 +70,7 @@ async def product(on: Applying, fact: ProductChanged) -> list[Derived]:
     return []
 
 
-async def remember(connection: AsyncConnection, store_id: str, product_ids: Iterable[str], batch: Batch) -> None:
+async def _remember(connection: AsyncConnection, store_id: str, product_ids: Iterable[str], batch: Batch) -> None:
     """Read products that events of a batch look at, together; they stay as they were when an event last looked."""
     unseen = [product_id for product_id in product_ids if (store_id, product_id) not in batch.seen]
     if unseen:
@@ -62,7 +80,7 @@ async def remember(connection: AsyncConnection, store_id: str, product_ids: Iter
 
 async def _row_seen(on: Applying, product_id: str) -> Row[Any] | None:
     """Return a product as it was when an event of the batch last looked."""
-    await remember(on.connection, on.store_id, [product_id], on.batch)
+    await _remember(on.connection, on.store_id, [product_id], on.batch)
     return on.batch.seen[on.store_id, product_id]
 
 
@@ -70,32 +88,11 @@ async def _row(on: Applying, product_id: str) -> Row[Any] | None:
     return next(iter(await listed(on.connection, on.store_id, [product_id])), None)
 
 
-async def _alone_with(on: Applying, product_id: str) -> None:
-    """Have a product to ourselves until the batch is committed.
-
-    A product and those who ask for it are told of in different lanes. Of a restock and a request that are applied at
-    the same time, in two transactions that cannot see each other, whichever comes second has to see the first.
-    """
-    await on.connection.execute(*_alone(_key(on, product_id)))
-
-
-async def _as_it_stands(on: Applying, product_id: str) -> None:
-    """Have a product stay as it is until the batch is committed; whoever else asks for it does so beside us."""
-    await on.connection.execute(*_beside_others(_key(on, product_id)))
-
-
-def _key(on: Applying, product_id: str) -> int:
-    return ids.lock_key(on.store_id, "product", product_id)
-
-
 @built_once
-def _alone(key: int) -> Select[Any]:
-    return select(func.pg_advisory_xact_lock(key))
-
-
-@built_once
-def _beside_others(key: int) -> Select[Any]:
-    return select(func.pg_advisory_xact_lock_shared(key))
+def _lock(keys: list[int], alone: list[bool]) -> Select[Any]:
+    each = func.unnest(keys, alone).table_valued("key", "alone").render_derived(name="each")
+    beside_others = func.pg_advisory_xact_lock_shared(each.c.key)
+    return select(case((each.c.alone, func.pg_advisory_xact_lock(each.c.key)), else_=beside_others))
 
 
 def _news(fact: ProductChanged, row: Row[Any] | None) -> tuple[dict[str, Any], bool]:
@@ -163,7 +160,6 @@ async def _arrived(on: Applying, product_id: str, at: datetime) -> list[Derived]
 
 async def stock_requested(on: Applying, fact: StockRequested) -> list[Derived]:
     """Put the customer on the waiting list."""
-    await _as_it_stands(on, fact.product_id)
     if not await waitlist.ask(on.connection, on.store_id, on.customer_id, fact.product_id, fact.at):
         return []
     derived = on.me(fact)
@@ -176,7 +172,6 @@ async def stock_requested(on: Applying, fact: StockRequested) -> list[Derived]:
 
 async def watched(on: Applying, fact: ProductWatched | ProductUnwatched) -> list[Derived]:
     """Keep what the customer watches, and at what price; the newest word counts."""
-    await _as_it_stands(on, fact.product_id)
     known = await _row(on, fact.product_id)
     watching = isinstance(fact, ProductWatched)
     values: dict[str, Any] = {"changed_at": fact.at, "active": watching}

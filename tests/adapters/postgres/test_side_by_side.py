@@ -4,17 +4,19 @@ A product and those who ask for it are told of in different lanes.
 """
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.postgres.batch import Batch
-from adapters.postgres.routing import route
+from adapters.postgres.routing import prepare, route
 from adapters.postgres.tables import events, products, waitlist, watchlist
 from adapters.postgres.tenancy import act_as
-from domain.commands import ReleaseStock
+from domain.commands import Command, ReleaseStock
 from domain.events import Event, Who
 from testing.inspection import as_owner
 from tests.adapters.postgres.conftest import START, Telling
@@ -63,6 +65,27 @@ async def test_two_who_ask_for_a_product_do_not_wait_for_each_other(mugs: Tellin
     assert len(asked) == 2
 
 
+async def test_two_who_work_on_the_same_products_in_another_order_do_not_wait_for_each_other(mugs: Telling) -> None:
+    """Requests for a cup and a pot, and their restock, pot first: Postgres has no deadlock to end."""
+    asked = [mugs.event("Back In Stock Requested", START, Who(user_id="ada"), product_id=p) for p in ("cup", "pot")]
+    told = [mugs.event("Product Updated", LATER, Who(), product_id=p, stock=5) for p in ("pot", "cup")]
+    async with mugs.engine.connect() as one, mugs.engine.connect() as other:
+        mine, batch = await other.scalar(select(func.pg_backend_pid())), Batch()
+        await act_as(one, mugs.store_id)
+        await prepare(one, [(event, LATER) for event in asked], batch)
+        await route(one, asked[0], LATER, batch)
+        restocked = asyncio.create_task(together(mugs, other, told))
+        async with asyncio.timeout(60):
+            while not await waits_for_a_lock(mugs, mine):
+                await asyncio.sleep(0.01)
+        await route(one, asked[1], LATER, batch)
+        await one.commit()
+        commands = await restocked
+        await other.commit()
+
+    assert {c.product_id for c in commands if isinstance(c, ReleaseStock)} == {"cup", "pot"}
+
+
 @pytest.mark.parametrize("turned", [False, True])
 async def test_two_words_on_a_product_at_the_same_time_are_both_kept(mugs: Telling, turned: bool) -> None:
     """Neither overwrites when the other was told."""
@@ -79,6 +102,14 @@ async def waits_for_a_lock(mugs: Telling, pid: int) -> bool:
     async with as_owner(mugs.engine) as watching:
         query = text("select wait_event_type = 'Lock' from pg_stat_activity where pid = :pid")
         return bool(await watching.scalar(query, {"pid": pid}))
+
+
+async def together(mugs: Telling, connection: AsyncConnection, told: Sequence[Event]) -> list[Command]:
+    """Apply events as one batch; return the commands."""
+    batch = Batch()
+    await act_as(connection, mugs.store_id)
+    await prepare(connection, [(event, LATER) for event in told], batch)
+    return [command for event in told for command in await route(connection, event, LATER, batch)]
 
 
 async def side_by_side(mugs: Telling, first: Event, second: Event) -> list[Any]:
