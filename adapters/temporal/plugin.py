@@ -9,6 +9,8 @@ from temporalio.worker import WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 from temporalio.workflow import SandboxImportNotificationPolicy
 
+from adapters.temporal.sandbox import Sandbox
+
 PASSED_THROUGH = (
     "pydantic", "pydantic_core", "annotated_types", "domain", "activities", "workflows", "adapters.temporal.versioning",
 )  # fmt: skip
@@ -23,7 +25,7 @@ def _strict(runner: WorkflowRunner | None) -> WorkflowRunner:
         import_notification_policy=SandboxImportNotificationPolicy.WARN_ON_DYNAMIC_IMPORT
         | SandboxImportNotificationPolicy.RAISE_ON_UNINTENTIONAL_PASSTHROUGH,
     )
-    return dataclasses.replace(runner, restrictions=restrictions)
+    return Sandbox(restrictions=restrictions, runner_class=runner.runner_class)
 
 
 def _converter(codec: PayloadCodec | None) -> DataConverter:
