@@ -1,3 +1,3 @@
 """The parts, each in a module of its own; importing this package registers them in the order of the report."""
 
-from bench.parts import costs, track, batch, latency, router, imports, cart, waiting, storage, backtest, peer  # noqa: F401, I001
+from bench.parts import costs, track, batch, latency, router, imports, cart, replay, waiting, storage, backtest, peer  # noqa: F401, I001
