@@ -2,7 +2,7 @@
 
 The SDK asks an instance, for each payload that comes or goes and several times, what it is about, and a sandboxed one
 compiles and runs a line of code inside for the answer. That took a third of what a journey's own tasks cost
-(docs/performance.md).
+(docs/adr/0039-what-is-known-outside.md).
 """
 
 import dataclasses
