@@ -27,7 +27,7 @@ _HEADER = (
 )  # fmt: skip
 
 
-@part("imports", "customers imported from a file, with consent and its evidence", minutes=12)
+@part("imports", "customers imported from a file, with consent and its evidence", minutes=20)
 async def imports(run: Run) -> None:
     """Import a CSV, copy the rows that it made by COPY alone, and import as many customers as JSON lines elsewhere."""
     count = run.of(small=20_000, full=1_000_000)
