@@ -64,7 +64,7 @@ async def prepare(connection: AsyncConnection, told: Sequence[tuple[Event, datet
     understood = {e.id: Understood(refused=True) if e.id in refused else _understood(e, terms) for e, _ in told}
     batch.understood |= understood
     all_facts = [fact for means in understood.values() for fact in means.facts]
-    # Before any customer's row, so that nobody waits for a product whose customer another waits for.
+    # Before any customer's row: whoever waits for a product then keeps no customer from others.
     await catalogue.hold(connection, store_id, all_facts, batch)
     about = [(event, at, understood[event.id]) for event, at in told if understood[event.id].about_customer]
     named = [(event.who, means.previous_id, at) for event, at, means in about]

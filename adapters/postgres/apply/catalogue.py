@@ -47,8 +47,8 @@ async def hold(connection: AsyncConnection, store_id: str, facts: Collection[Any
     alone = {f.product_id for f in told if not f.seen or _news(f, batch.seen[store_id, f.product_id])[1]}
     asked_for = {fact.product_id for fact in facts if isinstance(fact, _ASKS)}
     if alone or asked_for:
-        keys = {ids.lock_key(store_id, "product", product_id): product_id in alone for product_id in alone | asked_for}
-        await connection.execute(*_lock(sorted(keys), [keys[key] for key in sorted(keys)]))
+        locks = dict(sorted((ids.lock_key(store_id, "product", name), name in alone) for name in alone | asked_for))
+        await connection.execute(*_lock(list(locks), list(locks.values())))
 
 
 async def product(on: Applying, fact: ProductChanged) -> list[Derived]:
