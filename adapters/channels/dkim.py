@@ -27,7 +27,6 @@ SIGNED = (
 _SEALED = ("from", "to", "subject", "date", "message-id", "list-unsubscribe", "list-unsubscribe-post")
 """Named once more than they exist, so that nobody can add another one (RFC 6376 §8.15)."""
 _RSA_BITS = 2048  # 4096 does not fit into the 512 bytes of a plain DNS answer
-_WHITESPACE = re.compile(rb"[ \t]+")
 
 
 class SigningKey(Value):
@@ -147,14 +146,22 @@ def _chosen(headers: Sequence[tuple[str, bytes]], names: Sequence[str]) -> list[
 
 def _relaxed_header(field: bytes) -> bytes:
     name, _, value = field.partition(b":")
-    return name.strip().lower() + b":" + _WHITESPACE.sub(b" ", value.replace(b"\r\n", b"")).strip(b" ")
+    return name.strip().lower() + b":" + _single_spaced(value.replace(b"\r\n", b"")).strip(b" ")
 
 
 def _relaxed_body(body: bytes) -> bytes:
-    lines = [_WHITESPACE.sub(b" ", line).rstrip(b" ") for line in body.split(b"\r\n")]
+    lines = _single_spaced(body + b"\r\n").replace(b" \r\n", b"\r\n").split(b"\r\n")
     while lines and not lines[-1]:
         lines.pop()
     return b"".join(line + b"\r\n" for line in lines)
+
+
+def _single_spaced(text: bytes) -> bytes:
+    """Return a text with one space for each run of spaces and tabs. A pattern would call for each single space."""
+    text = text.replace(b"\t", b" ")
+    while b"  " in text:
+        text = text.replace(b"  ", b" ")
+    return text
 
 
 def _pieces(text: str, width: int = 72) -> list[str]:

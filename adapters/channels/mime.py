@@ -1,12 +1,13 @@
 """MIME: a letter as the bytes that go over the wire (docs/adr/0011-smtp.md)."""
 
+import binascii
+import hashlib
 import re
 from datetime import datetime
 from email.headerregistry import Address, BaseHeader, HeaderRegistry
-from email.message import EmailMessage
-from email.policy import SMTP, EmailPolicy
+from email.policy import SMTP
+from email.utils import format_datetime
 from functools import cache, lru_cache
-from typing import Any
 
 from email_validator import EmailNotValidError, ValidatedEmail, validate_email
 
@@ -14,16 +15,25 @@ from domain.errors import ChannelUnavailable, RecipientRejected
 from domain.message import Letter
 from domain.values import Value
 
+_COLUMNS = 76
+"""Characters of a line at most that may hold an encoded word (RFC 2047 §2)."""
 _LONGEST = 998
-"""Characters of a line at most (RFC 5322 §2.1.1)."""
-_FREE = frozenset({"list-unsubscribe", "list-unsubscribe-post", "list-id", "feedback-id", "auto-submitted"})
-"""Headers for machines that the library knows no syntax of."""
-_FOR_MACHINES = _FREE | {"message-id"}
-_WORD = re.compile("[!-~]+")
+"""Characters of any line at most (RFC 5322 §2.1.1)."""
+_WORD = "[!-~]+"
+_ATOM = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_DOTTED = rf"{_ATOM}(?:\.{_ATOM})*"
+_WORDS = re.compile(f"{_WORD}(?: {_WORD})*")
+_MAILBOX = re.compile(f"(?:{_ATOM} )+<{_DOTTED}@{_DOTTED}>|{_DOTTED}@{_DOTTED}")
+_FOR_PEOPLE = {"From": _MAILBOX, "To": _MAILBOX, "Subject": _WORDS, "Date": _WORDS}
+_FOR_MACHINES = {"Message-ID": re.compile(f"<{_DOTTED}@{_DOTTED}>")} | dict.fromkeys(
+    ("List-Id", "Feedback-ID", "Auto-Submitted", "List-Unsubscribe", "List-Unsubscribe-Post"), re.compile(_WORD)
+)
+_PLAIN = _FOR_PEOPLE | _FOR_MACHINES
+"""By header: a value in which nothing has to be encoded."""
 
 
 class _Headers(HeaderRegistry):
-    """The classes of headers, each made once: the library makes one anew whenever a header is set or counted."""
+    """The classes of headers, each made once: the library makes one anew whenever a header is set."""
 
     @cache  # noqa: B019 - there is one registry, for as long as the process lives
     def __getitem__(self, name: str) -> type[BaseHeader]:
@@ -31,41 +41,9 @@ class _Headers(HeaderRegistry):
         return super().__getitem__(name)
 
 
-_UNFOLDED = SMTP.clone(max_line_length=_LONGEST, header_factory=_Headers())
-
-
-class WirePolicy(EmailPolicy):
-    """Fold headers for people at 76 columns, and leave headers for machines in one line.
-
-    The standard policy turns a `List-Unsubscribe` URL that is too long to fold into an encoded word, which no mail
-    program follows; a wide policy for all headers would write encoded words longer than RFC 2047 allows.
-
-    What is one line as it stands is not parsed either: the library takes every header apart, to put it together again.
-    """
-
-    def header_store_parse(self, name: str, value: Any) -> tuple[str, Any]:
-        """Understand one header."""
-        return (name, value) if _is_a_line(name, value) else super().header_store_parse(name, value)
-
-    def fold_binary(self, name: str, value: Any) -> bytes:
-        """Fold one header for the wire."""
-        if _is_a_line(name, value):
-            return f"{name}: {value}\r\n".encode()
-        if name.lower() in _FOR_MACHINES:
-            return _UNFOLDED.fold_binary(name, value)
-        return super().fold_binary(name, value)
-
-
-def _is_a_line(name: str, value: Any) -> bool:
-    """Tell whether a header is written as it stands: nothing in it has to be encoded or folded, or looks as if."""
-    if name.lower() not in _FREE or not isinstance(value, str) or "=?" in value:
-        return False
-    return _WORD.fullmatch(value) is not None and len(f"{name}: {value}") <= _LONGEST
-
-
-# The same width folds bodies, and quoted-printable ends at 76 (RFC 2045 §6.7), not at the library's 78.
-_WIRE = WirePolicy(linesep="\r\n", max_line_length=76, header_factory=_UNFOLDED.header_factory)
-_WIRE_UTF8 = _WIRE.clone(utf8=True)
+_FOLDED = SMTP.clone(max_line_length=_COLUMNS, header_factory=_Headers())
+_FOLDED_UTF8 = _FOLDED.clone(utf8=True)
+_UNFOLDED = _FOLDED.clone(max_line_length=_LONGEST)
 
 
 class Envelope(Value):
@@ -115,22 +93,65 @@ def wire(letter: Letter, date: datetime) -> bytes:
         ChannelUnavailable: The store's own address is.
     """
     between = envelope(letter)
-    mail = EmailMessage(policy=_WIRE_UTF8 if between.utf8 else _WIRE)
-    mail["From"] = _mailbox(letter.sender_name, between.author)
-    mail["To"] = _mailbox(letter.to_name, between.recipient)
-    mail["Subject"] = _one_line(letter.subject)
-    mail["Date"] = date
-    mail["Message-ID"] = _one_line(letter.message_id)
-    mail["List-Id"] = _one_line(letter.list_id)
-    mail["Feedback-ID"] = _one_line(letter.feedback_id)
+    message_id = _one_line(letter.message_id)
+    fields: dict[str, str | Address] = {
+        "From": _mailbox(letter.sender_name, between.author),
+        "To": _mailbox(letter.to_name, between.recipient),
+        "Subject": _one_line(letter.subject),
+        "Date": format_datetime(date),
+        "Message-ID": message_id,
+        "List-Id": _one_line(letter.list_id),
+        "Feedback-ID": _one_line(letter.feedback_id),
+    }
     if letter.unsubscribe_url is None:
-        mail["Auto-Submitted"] = "auto-generated"
+        fields["Auto-Submitted"] = "auto-generated"
     else:
-        mail["List-Unsubscribe"] = f"<{_one_line(letter.unsubscribe_url)}>"
-        mail["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
-    mail.set_content(letter.text, cte="quoted-printable")
-    mail.add_alternative(letter.html, subtype="html", cte="quoted-printable")
-    return mail.as_bytes()
+        fields["List-Unsubscribe"] = f"<{_one_line(letter.unsubscribe_url)}>"
+        fields["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+    head = b"".join(field(name, value, utf8=between.utf8) for name, value in fields.items())
+    return head + _alternatives(letter, message_id)
+
+
+def field(name: str, value: str | Address, *, utf8: bool = False) -> bytes:
+    """Return a header as it goes over the wire: for people folded at 76 columns, for machines in one line.
+
+    The standard policy turns a `List-Unsubscribe` URL that is too long to fold into an encoded word, which no mail
+    program follows; a wide policy for all headers would write encoded words longer than RFC 2047 allows.
+
+    What is one line as it stands is written so: the library takes every header apart, to put it together again.
+    """
+    line = f"{name}: {value}"
+    longest = _LONGEST if name in _FOR_MACHINES else _COLUMNS
+    if len(line) <= longest and "=?" not in line and _PLAIN[name].fullmatch(str(value)):
+        return line.encode() + b"\r\n"
+    policy = _UNFOLDED if name in _FOR_MACHINES else _FOLDED_UTF8 if utf8 else _FOLDED
+    return policy.fold_binary(*policy.header_store_parse(name, value))
+
+
+def _alternatives(letter: Letter, message_id: str) -> bytes:
+    """Return the text, and after it the HTML: a mail program shows the last one that it can (RFC 2046 §5.1.4)."""
+    # No body has `=_` in it: an equals sign is encoded (RFC 2045 §6.7).
+    boundary = b"=_" + hashlib.sha256(message_id.encode()).hexdigest()[:24].encode()
+    parts = (_part(b"plain", letter.text), _part(b"html", letter.html))
+    return b"".join(
+        (
+            b'MIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary="%b"\r\n' % boundary,
+            *(b"\r\n--%b\r\n%b" % (boundary, part) for part in parts),
+            b"\r\n--%b--\r\n" % boundary,
+        )
+    )
+
+
+def _part(subtype: bytes, text: str) -> bytes:
+    head = b'Content-Type: text/%b; charset="utf-8"\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n' % subtype
+    return head + _quoted_printable(b"\r\n".join(text.encode().splitlines()) + b"\r\n")
+
+
+def _quoted_printable(body: bytes) -> bytes:
+    """Encode a body. The package for mails has an encoder of its own, which is written in Python and takes its time."""
+    encoded = binascii.b2a_qp(body)
+    # A space at the end of a line it encodes without looking how long the line becomes: up to 77 characters.
+    return encoded.replace(b"=20\r\n", b"=\r\n=20\r\n").replace(b"=09\r\n", b"=\r\n=09\r\n")
 
 
 @lru_cache(maxsize=256)

@@ -168,6 +168,17 @@ def test_whatever_a_store_writes_its_mail_verifies(
     assert verified(signed(wire(letter, NOW), keys[1:], 1), dns) == [True]
 
 
+@settings(max_examples=50)
+@given(body=st.lists(st.sampled_from([" ", "\t", "\r\n", "a"])).map("".join))
+def test_spaces_and_empty_lines_count_as_little_as_for_its_reader_s_server(
+    keys: list[SigningKey], dns: Callable[..., bytes | None], body: str
+) -> None:
+    """Relaxed (RFC 6376 §3.4): wherever in a line they are, and at the end of the mail."""
+    raw = f"From: hello@hearth.example\r\nSubject: \t a  b \r\n\r\n{body}\r\n"
+
+    assert verified(signed(raw.encode(), keys[1:], 1), dns) == [True]
+
+
 @pytest.mark.parametrize("problem", [Unavailable("no database"), ConfigurationError("no master key")])
 async def test_a_mail_that_cannot_be_signed_waits(
     server: MailServer, clock: Clock, letter: Letter, problem: Exception
