@@ -58,9 +58,7 @@ def money(minor: object, currency: object = None, *, context: RenderContext) -> 
     if is_undefined(minor) or not isinstance(minor, int):
         return minor
     code = str(context.resolve("currency") if is_undefined(currency) or not currency else currency).upper()
-    locale = _locale(str(context.resolve("locale", default="en")))
-    # The amount has as many decimals as we keep for the currency; Babel must not round them to its own idea.
-    return format_currency(to_decimal(minor, code), code, locale=locale, decimal_quantization=False)
+    return _money(minor, code, str(context.resolve("locale", default="en")))
 
 
 @with_context
@@ -69,6 +67,12 @@ def link(url: object, *, context: RenderContext) -> str:
     links = context.resolve(LINKS)
     assert isinstance(links, TrackedLinks)  # noqa: S101 - the renderer puts it there
     return links.track(None if is_undefined(url) else url)
+
+
+@lru_cache(maxsize=4096)  # a shop has fewer prices than customers
+def _money(minor: int, code: str, locale: str) -> str:
+    # The amount has as many decimals as we keep for the currency; Babel must not round them to its own idea.
+    return format_currency(to_decimal(minor, code), code, locale=_locale(locale), decimal_quantization=False)
 
 
 @lru_cache(maxsize=256)

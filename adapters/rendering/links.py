@@ -4,6 +4,7 @@ A click link carries a position in the message, never an address to go to, so it
 itself pointed: there is no open redirect.
 """
 
+from functools import lru_cache
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 from domain.message import Material
@@ -80,8 +81,14 @@ def web_url(url: object, base: str = "") -> str | None:
     """
     if not isinstance(url, str) or not url.strip():
         return None
+    # What stands in a template itself is markup, a string that escapes whatever it is put together with.
+    return _web_url(str(url).strip(), base)
+
+
+@lru_cache(maxsize=4096)  # a shop's messages lead to the same pages
+def _web_url(url: str, base: str) -> str | None:
     try:
-        parts = urlsplit(urljoin(base, url.strip()))
+        parts = urlsplit(urljoin(base, url))
         host = (parts.hostname or "").encode("idna").decode()
         port = f":{parts.port}" if parts.port is not None else ""
     except (UnicodeError, ValueError):

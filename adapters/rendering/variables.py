@@ -83,7 +83,9 @@ def variables(material: Material, links: TrackedLinks) -> dict[str, object]:
 
 def plain(value: str | None) -> str | None:
     """Return a value as one line without control characters, or None when nothing is left."""
-    text = "".join(c if c.isprintable() or c in _JOINERS else " " for c in value or "")
+    text = value or ""
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() or c in _JOINERS else " " for c in text)
     return " ".join(text.split()) or None
 
 

@@ -217,6 +217,15 @@ class TestLinks:
 
         assert rendered.urls == (leads_to.format(ref=f"jn_{own.message_id.hex}"),)
 
+    def test_an_address_in_a_template_leads_where_it_says(self, written: Written, own: Material) -> None:
+        """It is the same link as when the shop had told it."""
+        url = "https://hearth.example/mugs?a=1&b=2"
+        rendered = written(f'{{{{ "{url}" | link }}}} {{{{ checkout_url | link }}}}').render(
+            own.model_copy(update={"checkout_url": url})
+        )
+
+        assert rendered.urls == (f"{url}&ref=jn_{own.message_id.hex}",)
+
     def test_the_same_url_has_the_same_position(self, written: Written, own: Material, signer: Signer) -> None:
         """Text and HTML, picture and name: one target is counted as one link."""
         shop, cart = "{{ store.url | link }}", "{{ checkout_url | link }}"
