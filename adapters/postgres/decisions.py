@@ -5,8 +5,11 @@ without one and none without its message.
 """
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID, uuid5
 
+from sqlalchemy import bindparam
+from sqlalchemy.dialects.postgresql import Insert
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -14,7 +17,8 @@ from adapters.postgres.tables import decisions
 from domain.delivery import Delivery, Slot
 from domain.gate import Truth
 
-_DECISION = upsert(decisions).on_conflict_do_nothing()
+_PLACES = {column: bindparam(f"decided_{column.name}", type_=column.type) for column in decisions.c}
+_DECISION = upsert(decisions).values(_PLACES).on_conflict_do_nothing()
 _NAMESPACE = UUID("b0a7a1de-6d2c-5a0c-8f5e-6465636964e5")
 
 
@@ -30,6 +34,16 @@ async def write(
         truth: What the gate knew; None for the provider's own answer.
         now: When it was given.
     """
+    await connection.execute(_DECISION, written(slot, delivery, truth, now))
+
+
+def beside(statement: Insert) -> Insert:
+    """Have a statement add a decision as well; `written` is then part of its parameters."""
+    return statement.add_cte(_DECISION.cte("decision"))
+
+
+def written(slot: Slot, delivery: Delivery, truth: Truth | None, now: datetime) -> dict[str, Any]:
+    """Return a decision as the parameters of the statement that adds it."""
     row = {
         "store_id": slot.store_id,
         "decision_id": _decision_id(slot, delivery),
@@ -44,7 +58,7 @@ async def write(
         "until": delivery.until,
         "inputs": {} if truth is None else _inputs(slot, truth),
     }
-    await connection.execute(_DECISION, row)
+    return {f"decided_{name}": value for name, value in row.items()}
 
 
 def _decision_id(slot: Slot, delivery: Delivery) -> UUID:

@@ -9,18 +9,20 @@ nobody can know whether the message went out. Unless we have heard of it since, 
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 from uuid import UUID
 
 import structlog
 from sqlalchemy import Row, Select, Update, and_, bindparam, or_, select, update
+from sqlalchemy.dialects.postgresql import Insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.metrics import CLAIMS, MESSAGES, RUNS_ENDED, journey_label
 from adapters.postgres import decisions, discounts, sending_rules, suppressions, waitlist
 from adapters.postgres import runs as run_rows
 from adapters.postgres.material import material
-from adapters.postgres.standing import standing
+from adapters.postgres.standing import Before, left_before, standing
 from adapters.postgres.statements import any_of, built_once, put
 from adapters.postgres.tables import (
     UNAPPLIED,
@@ -34,7 +36,7 @@ from adapters.postgres.truth import truth
 from domain import ids
 from domain.delivery import Delivery, Result, Rule, Slot
 from domain.errors import EventsPending, Unavailable
-from domain.gate import decide, may_forbid
+from domain.gate import Truth, decide, may_forbid
 from domain.ports import Claim
 from domain.runs import Outcome
 from domain.sending_rules import Interrupted
@@ -76,11 +78,11 @@ class PostgresLedger:
             customer = await _lock_customer(connection, slot)
             if await _has_unapplied_events(connection, slot, customer):
                 return None
-            before = await _before(connection, slot)
+            stands = await standing(connection, slot, customer, now)
+            before = stands.before
             settled = None if before is None else await _settled(connection, slot, before, now)
             if settled is not None:
                 return Claim(delivery=settled)
-            stands = await standing(connection, slot, customer, now)
             known = await truth(connection, slot, customer, stands, now)
             decided = decide(slot, known, now)
             if before is not None and before.state == "sending":
@@ -88,8 +90,7 @@ class PostgresLedger:
                     return Claim(delivery=await _give_up(connection, slot, before.message_id, now))
                 await connection.execute(*_change(slot, before.message_id, {"resent_at": now}))
             slot, delivery = await discounts.settle(connection, slot, decided, known.put_off_at, now)
-            await decisions.write(connection, slot, delivery, known, now)
-            message_id = await _write(connection, slot, customer, delivery, now)
+            message_id = await _write(connection, slot, customer, delivery, known, now)
             if delivery.result is not Result.SENT:
                 await _close_if_last(connection, slot, delivery, now)
                 if delivery.result is Result.STALE and slot.again_if_stale and slot.product_id is not None:
@@ -116,7 +117,7 @@ class PostgresLedger:
     async def _abandon(self, slot: Slot, now: datetime, left: bool) -> Delivery:
         async with as_store(self._engine, slot.store_id) as connection:
             await _lock_customer(connection, slot)
-            before = await _before(connection, slot)
+            before = await left_before(connection, slot)
             if before is not None and (settled := await _settled(connection, slot, before, now)) is not None:
                 return settled
             message_id = ids.message_id(slot.run_id, slot.step.name)
@@ -212,34 +213,21 @@ def _unapplied(store_id: str, customer_id: UUID, address: str) -> Select[Any]:
     return select(events.c.state, events.c.type, events.c.name).distinct().where(unapplied, mine)
 
 
-async def _before(connection: AsyncConnection, slot: Slot) -> Row[Any] | None:
-    """Return the message's row, if the slot has been through here before."""
-    query = _of_step(slot.store_id, slot.run_id, slot.step.name)
-    row: Row[Any] | None = (await connection.execute(*query)).one_or_none()
-    return row
-
-
-@built_once
-def _of_step(store_id: str, run_id: UUID, step: str) -> Select[Any]:
-    here = (messages.c.store_id == store_id, messages.c.run_id == run_id, messages.c.step == step)
-    return select(messages).where(*here)
-
-
-async def _settled(connection: AsyncConnection, slot: Slot, row: Row[Any], now: datetime) -> Delivery | None:
+async def _settled(connection: AsyncConnection, slot: Slot, before: Before, now: datetime) -> Delivery | None:
     """Answer for a slot that needs no decision: its message is settled, or was interrupted and is not sent again."""
-    if row.state in _ALREADY:
+    if before.state in _ALREADY:
         # The record was made and its answer lost: the run learns what became of the message, not a new send.
-        return Delivery(result=Result(row.state), rule=Rule.SETTLED_BEFORE, because=row.because or "")
-    if row.state != "sending":
+        return Delivery(result=Result(before.state), rule=Rule.SETTLED_BEFORE, because=before.because or "")
+    if before.state != "sending":
         return None
-    if row.bounced_at is not None:
-        return await _settle(connection, slot, row.message_id, Result.BOUNCED, "it came back", now)
-    if any(at is not None for at in (row.delivered_at, row.opened_at, row.clicked_at, row.complained_at)):
-        return await _settle(connection, slot, row.message_id, Result.SENT, "it arrived", now)
+    if before.bounced_at is not None:
+        return await _settle(connection, slot, before.message_id, Result.BOUNCED, "it came back", now)
+    if any(at is not None for at in (before.delivered_at, before.opened_at, before.clicked_at, before.complained_at)):
+        return await _settle(connection, slot, before.message_id, Result.SENT, "it arrived", now)
     rules = await sending_rules.of_store(connection, slot.store_id)
-    if rules.interrupted is Interrupted.RESEND and row.resent_at is None:
+    if rules.interrupted is Interrupted.RESEND and before.resent_at is None:
         return None
-    return await _give_up(connection, slot, row.message_id, now)
+    return await _give_up(connection, slot, before.message_id, now)
 
 
 async def _give_up(connection: AsyncConnection, slot: Slot, message_id: UUID, now: datetime) -> Delivery:
@@ -260,9 +248,9 @@ async def _settle(
 
 
 async def _write(
-    connection: AsyncConnection, slot: Slot, customer: Row[Any], delivery: Delivery, now: datetime
+    connection: AsyncConnection, slot: Slot, customer: Row[Any], delivery: Delivery, known: Truth, now: datetime
 ) -> UUID:
-    """Write the row: the claim, or the reason why there is none."""
+    """Write the row, the claim or the reason why there is none, and the decision that it comes of."""
     message_id = ids.message_id(slot.run_id, slot.step.name)
     sending = delivery.result is Result.SENT
     values: dict[str, Any] = {
@@ -285,8 +273,14 @@ async def _write(
         "journey": slot.journey,
         "step": slot.step.name,
     }
-    await connection.execute(put(messages, ("store_id", "message_id"), tuple(values)), row | values)
+    decision = decisions.written(slot, delivery, known, now)
+    await connection.execute(_put(tuple(values)), row | values | decision)
     return message_id
+
+
+@cache
+def _put(values: tuple[str, ...]) -> Insert:
+    return decisions.beside(put(messages, ("store_id", "message_id"), values))
 
 
 async def _close_if_last(connection: AsyncConnection, slot: Slot, delivery: Delivery, now: datetime) -> None:

@@ -7,10 +7,10 @@ began, and a subquery of that one would see what was true before the lock was fr
 
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Row, Select, Text, func, select
+from sqlalchemy import Row, Select, Text, and_, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -24,11 +24,26 @@ from domain.runs import Outcome
 from domain.sending_rules import SendingRules
 
 
+class Before(NamedTuple):
+    """What an earlier attempt at a slot left: columns of its message."""
+
+    message_id: UUID
+    state: str
+    because: str | None
+    resent_at: datetime | None
+    delivered_at: datetime | None
+    opened_at: datetime | None
+    clicked_at: datetime | None
+    bounced_at: datetime | None
+    complained_at: datetime | None
+
+
 class Standing:
     """What is known of a run, its customer and its store.
 
     Attributes:
         store: The store's row.
+        before: None at the first attempt.
         ended: The outcome, if the run has ended.
         reasons: Why the customer's address gets nothing, if it does.
         last_marketing_at: When another journey last sent the customer marketing.
@@ -38,6 +53,9 @@ class Standing:
     def __init__(self, row: Row[Any]) -> None:
         self._row = row
         self.store = row
+        self.before = (
+            None if row.before_state is None else Before(*(getattr(row, f"before_{n}") for n in Before._fields))
+        )
         self.ended = None if row.outcome is None else Outcome(row.outcome)
         self.reasons: set[str] = set(row.reasons)
         self.last_marketing_at: datetime | None = row.last_marketing_at
@@ -57,12 +75,28 @@ class Standing:
 async def standing(connection: AsyncConnection, slot: Slot, customer: Row[Any], now: datetime) -> Standing:
     """Read how things stand for a slot; the customer's row is locked."""
     address = (customer.email or "").lower()
-    asked = _standing(slot.store_id, slot.run_id, slot.journey, customer.customer_id, address, now)
+    asked = _standing(slot.store_id, slot.run_id, slot.step.name, slot.journey, customer.customer_id, address, now)
     return Standing((await connection.execute(*asked)).one())
 
 
+async def left_before(connection: AsyncConnection, slot: Slot) -> Before | None:
+    """Read what an earlier attempt left, and nothing else."""
+    row = (await connection.execute(*_left(slot.store_id, slot.run_id, slot.step.name))).one_or_none()
+    return None if row is None else Before(*row)
+
+
 @built_once
-def _standing(store_id: str, run_id: UUID, journey: str, customer_id: UUID, address: str, now: datetime) -> Select[Any]:
+def _left(store_id: str, run_id: UUID, step: str) -> Select[Any]:
+    here = (messages.c.store_id == store_id, messages.c.run_id == run_id, messages.c.step == step)
+    return select(*(messages.c[name] for name in Before._fields)).where(*here)
+
+
+@built_once
+def _standing(
+    store_id: str, run_id: UUID, step: str, journey: str, customer_id: UUID, address: str, now: datetime
+) -> Select[Any]:
+    mine = messages.alias("mine")
+    of_slot = and_(mine.c.store_id == stores.c.store_id, mine.c.run_id == run_id, mine.c.step == step)
     outcome = select(runs.c.outcome).where(
         runs.c.store_id == store_id, runs.c.run_id == run_id, runs.c.ended_at.is_not(None)
     )
@@ -81,12 +115,14 @@ def _standing(store_id: str, run_id: UUID, journey: str, customer_id: UUID, addr
         .order_by(views.c.at.desc())
         .limit(1)
     )
-    return select(
+    everything = select(
         stores,
+        *(mine.c[name].label(f"before_{name}") for name in Before._fields),
         outcome.scalar_subquery().label("outcome"),
         rules.scalar_subquery().label("rules"),
         func.array(reasons(store_id, "email", address, now).scalar_subquery(), type_=ARRAY(Text)).label("reasons"),
         last_of_others.scalar_subquery().label("last_marketing_at"),
         cart.scalar_subquery().label("cart"),
         looked_at.scalar_subquery().label("category"),
-    ).where(stores.c.store_id == store_id)
+    )
+    return everything.select_from(stores.outerjoin(mine, of_slot)).where(stores.c.store_id == store_id)
