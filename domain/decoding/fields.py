@@ -1,6 +1,5 @@
 """Fields: what a client sent, read leniently. Any spelling of a name counts; what is malformed was not said."""
 
-import ipaddress
 import math
 import re
 from collections.abc import Collection
@@ -10,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
+from domain.ip_addresses import written
 from domain.money import MAX_MINOR, to_minor
 from domain.vocabulary import folded
 
@@ -46,11 +46,11 @@ class Fields:
         self._values: dict[str, Any] = {}
         self._names: dict[str, str] = {}
         if isinstance(source, dict):
+            values, names = self._values, self._names
             for name, value in source.items():
-                if isinstance(name, str) and value is not None:
-                    known_as = folded(name)
-                    self._values.setdefault(known_as, value)
-                    self._names.setdefault(known_as, name)
+                if value is not None and isinstance(name, str) and (known_as := folded(name)) not in values:
+                    values[known_as] = value
+                    names[known_as] = name
 
     def under(self, *names: str) -> "Fields":
         """Return the fields of a nested object, or none at all."""
@@ -135,16 +135,12 @@ class Fields:
 
     def flag(self, *names: str) -> bool | None:
         """Read a yes or no."""
-        return next(iter(self.flags(*names)), None)
-
-    def flags(self, *names: str) -> list[bool]:
-        """Read every yes or no that was said under these names."""
-        return [flag for flag in self.answers(*names) if flag is not None]
+        return next((flag for flag in self.answers(*names) if flag is not None), None)
 
     def answers(self, *names: str) -> list[bool | None]:
         """Read every answer under these names; None is one that is neither yes nor no."""
-        said = (value for value in self._said(names) if value != "")
-        return [v if isinstance(v, bool) else _FLAGS.get(folded(_written(v) or "")) for v in said]
+        said = self._said(names)
+        return [v if isinstance(v, bool) else _FLAGS.get(folded(_written(v) or "")) for v in said if v != ""]
 
     def number(self, *names: str) -> float | None:
         """Read a finite number, held to a size that any column takes."""
@@ -193,7 +189,7 @@ class Fields:
         """Read an IP address."""
         text = self.identifier(*names)
         try:
-            return None if text is None else str(ipaddress.ip_address(text))
+            return None if text is None else written(text)
         except ValueError:
             return None
 
@@ -205,12 +201,12 @@ class Fields:
 
     def _said(self, names: tuple[str, ...]) -> list[Any]:
         said = []
-        for name in _spellings(names):
-            value = self._values.get(name)
-            if isinstance(value, list):
-                value = value[0] if value else None
-            if value is not None:
-                said.append(value)
+        for name in _spellings(names) if self._values else ():
+            if (value := self._values.get(name)) is not None:
+                if isinstance(value, list):
+                    value = value[0] if value else None
+                if value is not None:
+                    said.append(value)
         return said
 
 
@@ -226,10 +222,10 @@ def _on_one_line(text: str, limit: int) -> str:
 
 def _written(value: object) -> str | None:
     """Write a scalar as a client means it; a whole number keeps no decimals."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value) if abs(value) < _MOST else None
     if isinstance(value, str):
         return value
+    if isinstance(value, float) and value.is_integer():
+        value = int(value) if abs(value) < _MOST else None
     whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**20
     return str(value) if whole else None
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from domain.consent import DOUBLE_OPT_IN, IDENTIFY, MAIL_AS_SUCH
 from domain.decoding.fields import Fields
@@ -47,6 +47,23 @@ _OTHER_CHANNELS: dict[Channel, tuple[str, ...]] = {
 }
 _STATES = {"subscribed": True, "unsubscribed": False, "notsubscribed": False}
 """Shopify's consent states; `pending` (double opt-in not answered) is no word yet."""
+_STATED = {folded(f"{channel}_marketing_consent"): channel for channel in get_args(Channel)}
+"""Where they stand."""
+
+_QUESTIONS: tuple[tuple[Channel, Topic], ...] = (
+    *(("email", topic) for topic in Topic),
+    *((channel, Topic.MARKETING) for channel in _OTHER_CHANNELS),
+)
+"""What a customer can allow, in the order in which the words stand."""
+_BY_MAIL, _NEWSLETTER = (_QUESTIONS.index(("email", topic)) for topic in (Topic.MARKETING, Topic.NEWSLETTER))
+_ASKED = {
+    **{folded(topic): _QUESTIONS.index(("email", topic)) for topic in Topic},
+    **{folded(name): _BY_MAIL for name in _MARKETING},
+    **{folded(n): _QUESTIONS.index((c, Topic.MARKETING)) for c, names in _OTHER_CHANNELS.items() for n in names},
+    **{name: _QUESTIONS.index((channel, Topic.MARKETING)) for name, channel in _STATED.items()},
+}
+"""Which of the questions a field answers, so that few that were said are looked up and not all that could be."""
+_ASKED_OF_A_PERSON = _ASKED | {folded(name): _BY_MAIL for name in _VAGUE}
 
 _KNOWN = frozenset(
     folded(name)
@@ -67,7 +84,7 @@ _LONGEST_PAUSE = timedelta(days=365)
 
 def identified(report: Report) -> Iterator[AnyFact]:
     """`identify`: the traits stand at the top level or (RudderStack) in the context."""
-    person = report.body.under("traits").over(report.context.under("traits"))
+    person = report.traits.over(report.context.under("traits"))
     yield from _profile(report, person, traits=person.rest(_KNOWN))
     yield from _consents(report, person, IDENTIFY, vague=True)
 
@@ -206,20 +223,20 @@ def _consents(report: Report, person: Fields, source: str, *, vague: bool = Fals
 
     Where one says yes and another cannot be understood, that is no consent either.
     """
-    said: dict[tuple[Channel, Topic], list[bool | None]] = {}
-    for topic in Topic:
-        said["email", topic] = person.answers(topic)
-    marketing = person.answers(*_MARKETING, *(_VAGUE if vague else ())) + _state(person, "email_marketing_consent")
+    asked = _ASKED_OF_A_PERSON if vague else _ASKED
+    said: dict[int, list[bool | None]] = {}
+    for name in person.named(asked):
+        known_as = folded(name)
+        if answers := _state(person, name) if known_as in _STATED else person.answers(name):
+            said.setdefault(asked[known_as], []).extend(answers)
     if person.flag("unsubscribed"):
-        marketing.append(False)
-    if not marketing and [topic for (_, topic), flags in said.items() if flags] == [Topic.NEWSLETTER]:
+        said.setdefault(_BY_MAIL, []).append(False)
+    if [question for question in said if _QUESTIONS[question][0] == "email"] == [_NEWSLETTER]:
         # The only question a shop asks is its question about marketing, whatever it calls it.
-        marketing = said.pop(("email", Topic.NEWSLETTER))
-    said["email", Topic.MARKETING] = marketing
-    for channel, names in _OTHER_CHANNELS.items():
-        said[channel, Topic.MARKETING] = person.answers(*names) + _state(person, f"{channel}_marketing_consent")
-    for (channel, topic), flags in said.items():
-        if False in flags or (flags and None not in flags):
+        said[_BY_MAIL] = said.pop(_NEWSLETTER)
+    for question, flags in sorted(said.items()):
+        channel, topic = _QUESTIONS[question]
+        if False in flags or None not in flags:
             granted = False not in flags
             yield ConsentChanged(channel=channel, topic=topic, granted=granted, source=source, **report.evidence)
 

@@ -17,6 +17,7 @@ class Report:
 
     Attributes:
         properties: What a track event says about itself.
+        traits: What an identify call says about the customer.
         context: Segment's `context`: page, locale, timezone, ip, the traits known to the client.
         currency: What amounts are in: as told, else the store's own.
     """
@@ -24,6 +25,7 @@ class Report:
     event: Event
     body: Fields
     properties: Fields
+    traits: Fields
     context: Fields
     currency: str
 
@@ -33,7 +35,7 @@ class Report:
         body = Fields(event.payload)
         properties = body.under("properties")
         told = properties.opened("order", "cart", "cart_data").currency(currency)
-        return cls(event, body, properties, body.under("context"), told)
+        return cls(event, body, properties, body.under("traits"), body.under("context"), told)
 
     @property
     def at(self) -> datetime:
@@ -53,7 +55,7 @@ class Report:
     @property
     def evidence(self) -> dict[str, Any]:
         """What proves a word of consent, as fields of its fact: when, where, with what, on which text."""
-        told = self.properties.opened("traits", "customer").over(self.body.under("traits"))
+        told = self.properties.opened("traits", "customer").over(self.traits)
         return {
             "at": self.at,
             "ip": self.ip,
