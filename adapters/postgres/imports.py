@@ -5,11 +5,9 @@ the rows twice goes through the door as an event, so that nothing is decided her
 lead to the same state (docs/importing.md).
 """
 
-import json
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import NamedTuple, cast
-from uuid import uuid5
+from typing import cast
 
 import psycopg
 from sqlalchemy import Update, select, text, update
@@ -17,19 +15,12 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.postgres import audit, plans, tombstones
-from adapters.postgres.identities import lone_introducer, new_id
+from adapters.postgres.identities import lone_introducer
+from adapters.postgres.import_lines import PROFILE, ROW, WORD, Block
 from adapters.postgres.tables import imports
 from adapters.postgres.tenancy import as_store
-from domain.events import Event
-from domain.facts import ConsentChanged, ProfileChanged
 from domain.operations import Operator
-from domain.profile import stamped
 from domain.values import UtcTime, Value
-
-PROFILE = ("email", "phone", "first_name", "last_name", "locale", "timezone")
-_ROW = ("place", "customer_id", "user_id", "anonymous_id", "named_email", *PROFILE, "traits", "told_at")
-_WORD = ("place", "consent_id", "channel", "topic", "granted", "source", "ip", "wording", "at")
-_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 _STAGE = """
     create temp table if not exists import_rows (
@@ -138,15 +129,6 @@ class Progress(Value):
         return self.new + self.known + self.told + self.bad
 
 
-class Block(NamedTuple):
-    """Rows in the format of COPY, ready to be staged."""
-
-    rows: bytes
-    words: bytes
-    last_line: int
-    bad: int
-
-
 Door = Callable[[Sequence[int]], Awaitable[None]]
 """Takes the rows of these lines in as events."""
 
@@ -215,31 +197,6 @@ class CustomerImport:
         return mine.where(imports.c.fingerprint == self._fingerprint)
 
 
-def copy_row(line: int, event: Event, profile: ProfileChanged | None) -> str:
-    """Write a customer as a line of COPY: what an `identify` event would make of them."""
-    told = {} if profile is None else {name: getattr(profile, name) for name in PROFILE}
-    traits = {} if profile is None else profile.traits
-    said = [*(name for name, value in told.items() if value is not None), *(f"traits.{name}" for name in traits)]
-    stamps = stamped(said, event.at, chosen=False)
-    return _line(
-        line, new_id(), event.who.user_id, event.who.anonymous_id, event.who.email,
-        *(told.get(name) for name in PROFILE), json.dumps(traits, ensure_ascii=False), json.dumps(stamps),
-    )  # fmt: skip
-
-
-def copy_word(line: int, event: Event, word: ConsentChanged) -> str:
-    """Write a word of consent as a line of COPY."""
-    consent_id = uuid5(event.id, f"{word.channel}:{word.topic}")
-    source = word.source[:200]
-    at = word.at.isoformat()
-    return _line(line, consent_id, word.channel, word.topic, word.granted, source, word.ip, word.wording, at)
-
-
-def _line(*values: object) -> str:
-    cells = ("\\N" if value is None else str(value).translate(_ESCAPES) for value in values)
-    return "\t".join(cells) + "\n"
-
-
 async def _asks_for_confirmation(connection: AsyncConnection, store_id: str) -> bool:
     """Tell whether the store's consent counts only once it is confirmed (docs/consent.md)."""
     offer = (await plans.current(connection, store_id)).get("double-opt-in")
@@ -250,7 +207,7 @@ async def _stage(connection: AsyncConnection, block: Block) -> None:
     driver = cast("psycopg.AsyncConnection", (await connection.get_raw_connection()).driver_connection)
     async with driver.cursor() as cursor:
         await cursor.execute(_STAGE)
-        for table, columns, content in (("import_rows", _ROW, block.rows), ("import_words", _WORD, block.words)):
+        for table, columns, content in (("import_rows", ROW, block.rows), ("import_words", WORD, block.words)):
             async with cursor.copy(f"copy {table} ({', '.join(columns)}) from stdin") as copy:
                 await copy.write(content)
         await cursor.execute("analyze import_rows, import_words")  # nobody else will, and joins hang on it

@@ -20,7 +20,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.postgres import imports
-from adapters.postgres.imports import Block, CustomerImport
+from adapters.postgres.import_lines import Block
+from adapters.postgres.imports import CustomerImport
 from adapters.postgres.ingest import EventStore
 from adapters.postgres.retention_policies import KeptAddresses
 from api.envelope import Arrival, moment

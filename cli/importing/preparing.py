@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
-from adapters.postgres.imports import PROFILE, Block, copy_row, copy_word
+from adapters.postgres.import_lines import PROFILE, Block, copy_row, copy_word
 from api.envelope import Arrival, moment, understood
 from cli.importing.reading import LONGEST_LINE, Row
 from domain.consent import IDENTIFY
@@ -24,7 +24,7 @@ from domain.vocabulary import folded
 
 _WHO = {"userId": ("userid", "customerid", "id"), "anonymousId": ("anonymousid",)}
 _MOMENT = ("timestamp", "updatedat")
-_EVIDENCE = frozenset({"consent_at", "consent_source", "consent_ip"})
+_EVIDENCE = frozenset(folded(name) for name in ("consent_at", "consent_source", "consent_ip"))
 _EMAIL = ("email", "email_address", "customer_email", "user_email")
 _FORMS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "email": (_EMAIL, "must be an e-mail address"),
@@ -36,7 +36,7 @@ _FLAGS = frozenset(folded(name) for name in (
     "email_opt_in", "email_consent", "subscribed", "opt_in", "unsubscribed", "sms_opt_in", "sms_consent",
     "accepts_sms_marketing", "buyer_accepts_sms_marketing", "push_opt_in", "push_consent", *Topic,
 ))  # fmt: skip
-_NO_TRAITS = frozenset(folded(name) for name in (*chain(*_WHO.values()), *_MOMENT, *_EVIDENCE, "traits"))
+_NO_TRAITS = frozenset((*chain(*_WHO.values()), *_MOMENT, *_EVIDENCE, "traits"))
 
 
 class BadRow(NamedTuple):
@@ -67,7 +67,7 @@ def block_of(
     """Write rows as COPY takes them; a bad one costs only itself."""
     good, bad = understood_rows(rows, header, arrival, whole_addresses=whole_addresses)
     people = "".join(copy_row(row.line, row.event, row.profile) for row in good)
-    words = "".join(copy_word(row.line, row.event, word) for row in good for word in row.words)
+    words = "".join(copy_word(row.line, word) for row in good for word in row.words)
     return Block(people.encode(), words.encode(), rows[-1].line, len(bad)), bad
 
 
@@ -125,20 +125,27 @@ def events_of(row: Understood, arrival: Arrival) -> list[Event]:
 
 
 def _understood(line: int, record: dict[str, Any], arrival: Arrival, whole_addresses: bool) -> Understood:
-    call = without_addresses(_call(record))
+    about, described = _parted(record)
+    call = without_addresses(_call(about, described))
+    traits = Fields(call["traits"])
+    if (address := traits.text(*_EMAIL)) is not None:
+        call["traits"]["email"] = address  # as an identity it has one name only
     event = understood(call, arrival)
-    told = facts(event)
-    profile = next((fact for fact in told if isinstance(fact, ProfileChanged)), None)
-    words = tuple(fact for fact in told if isinstance(fact, ConsentChanged))
-    _check(Fields(call["traits"]), event, profile)
-    evidence = _evidence(Fields(record), arrival) if record.keys() & _EVIDENCE else {}
-    if evidence and not any(word.channel == "email" for word in words):
+    profile: ProfileChanged | None = None
+    words: list[ConsentChanged] = []
+    for fact in facts(event):
+        if isinstance(fact, ProfileChanged):
+            profile = fact
+        elif isinstance(fact, ConsentChanged):
+            words.append(fact)
+    _check(traits, address, event, profile)
+    if _EVIDENCE.isdisjoint(about):
+        return Understood(line, event, profile, tuple(words), proven=False)
+    evidence = _evidence(Fields(about), arrival, whole_addresses)
+    if not any(word.channel == "email" for word in words):
         raise InvalidEvent("consent_at", "is evidence of nothing: the row tells no consent")
-    if evidence and evidence["ip"] and not whole_addresses:
-        evidence["ip"] = anonymised(evidence["ip"])
-    if evidence:
-        words = tuple(word.model_copy(update=evidence if word.channel == "email" else {}) for word in words)
-    return Understood(line, event, profile, words, bool(evidence))
+    proven = (word.model_copy(update=evidence) if word.channel == "email" else word for word in words)
+    return Understood(line, event, profile, tuple(proven), proven=True)
 
 
 def _record(row: Row, header: Sequence[str] | None) -> dict[str, Any]:
@@ -159,24 +166,37 @@ def _record(row: Row, header: Sequence[str] | None) -> dict[str, Any]:
     return {name: value for name, value in record.items() if value is not None}
 
 
-def _call(record: Mapping[str, Any]) -> dict[str, Any]:
+def _parted(record: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Part what names and proves from what describes: the first under one spelling, the second as it was told."""
+    about: dict[str, Any] = {}
+    described: dict[str, Any] = {}
+    for name, value in record.items():
+        if (known_as := folded(name)) in _NO_TRAITS:
+            about[known_as] = value
+        else:
+            described[name] = value
+    return about, described
+
+
+def _call(about: Mapping[str, Any], described: dict[str, Any]) -> dict[str, Any]:
     """Write the `identify` call that a row stands for; the traits may stand flat beside the ids."""
-    by_spelling = {folded(name): value for name, value in record.items()}
-    nested = record.get("traits")
-    flat = {name: value for name, value in record.items() if folded(name) not in _NO_TRAITS}
-    traits = {**flat, **nested} if isinstance(nested, dict) else flat
-    call: dict[str, Any] = {"type": "identify", "traits": traits}
+    nested = about.get("traits")
+    call: dict[str, Any] = {"type": "identify", "traits": described}
+    if isinstance(nested, dict):
+        call["traits"] = {**described, **nested}
     for name, columns in _WHO.items():
-        if (found := next((by_spelling[c] for c in columns if c in by_spelling), None)) is not None:
+        if (found := _first(about, columns)) is not None:
             call[name] = found.strip() if isinstance(found, str) else found
-    if (told := next((by_spelling[c] for c in _MOMENT if c in by_spelling), None)) is not None:
+    if (told := _first(about, _MOMENT)) is not None:
         call["timestamp"] = told
-    if (address := Fields(traits).text(*_EMAIL)) is not None:
-        traits["email"] = address  # as an identity it has one name only
     return call
 
 
-def _check(traits: Fields, event: Event, profile: ProfileChanged | None) -> None:
+def _first(about: Mapping[str, Any], names: Sequence[str]) -> object:
+    return next((about[name] for name in names if name in about), None)
+
+
+def _check(traits: Fields, address: str | None, event: Event, profile: ProfileChanged | None) -> None:
     """Refuse what was said and not understood.
 
     Raises:
@@ -185,14 +205,14 @@ def _check(traits: Fields, event: Event, profile: ProfileChanged | None) -> None
     for field, (names, rule) in _FORMS.items():
         if traits.text(*names) is not None and getattr(profile, field, None) is None:
             raise InvalidEvent(field, rule)
-    if traits.text("email") is not None and event.who.email is None:
+    if address is not None and event.who.email is None:
         raise InvalidEvent("email", _FORMS["email"][1])
     for flag in traits.named(_FLAGS):
         if traits.text(flag) is not None and traits.flag(flag) is None:
             raise InvalidEvent(flag, "must be yes or no")
 
 
-def _evidence(fields: Fields, arrival: Arrival) -> dict[str, Any]:
+def _evidence(fields: Fields, arrival: Arrival, whole_addresses: bool) -> dict[str, Any]:
     """Read when and how consent was given (GDPR art. 7 (1))."""
     at = moment("consent_at", fields.text("consent_at"))
     if at is None:
@@ -203,6 +223,8 @@ def _evidence(fields: Fields, arrival: Arrival) -> dict[str, Any]:
     ip = fields.ip("consent_ip")
     if ip is None and fields.text("consent_ip") is not None:
         raise InvalidEvent("consent_ip", "must be an IP address")
+    if ip is not None and not whole_addresses:
+        ip = anonymised(ip)
     return {"at": min(at, arrival.received_at), "source": source, "ip": ip}
 
 

@@ -231,7 +231,7 @@ def test_an_address_comes_whole_only_as_evidence_and_only_for_a_store_that_keeps
 
     assert bad == []
     assert b"192.0.2.7" not in block.rows
-    assert b'"signup_ip": "192.0.2.0"' in block.rows
+    assert b'"signup_ip":"192.0.2.0"' in block.rows
     assert f"\t{kept}\t".encode() in block.words
 
 
@@ -318,6 +318,19 @@ def test_a_bad_row_is_named_by_line_field_and_rule(row: str, field: str, rule: s
 
     assert [row.line for row in good] == [2]
     assert bad == [BadRow(3, field, rule)]
+
+
+@pytest.mark.parametrize("names", ["consent_at,consent_source", "Consent At,Consent Source", "consentAt,consentSource"])
+def test_evidence_counts_in_any_spelling(names: str, tmp_path: Path) -> None:
+    """Like every other name: else a consent would be kept without the proof that came with it."""
+    row = "u-1,yes,2025-12-24T18:00:00Z,checkout"
+    source = CustomerFile(written(tmp_path / "customers.csv", row, header=f"id,marketing_consent,{names}"))
+    rows = [row for row, _ in source.rows()]
+    (good,), bad = understood_rows(rows, source.header, Arrival(store_id="mugs", received_at=START))
+
+    assert bad == []
+    assert good.proven
+    assert [(word.source, word.at.isoformat()) for word in good.words] == [("checkout", "2025-12-24T18:00:00+00:00")]
 
 
 def test_a_line_without_an_end_is_one_bad_row(tmp_path: Path) -> None:
