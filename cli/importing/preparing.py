@@ -203,12 +203,12 @@ def _check(traits: Fields, address: str | None, event: Event, profile: ProfileCh
         InvalidEvent: Names the field and the rule.
     """
     for field, (names, rule) in _FORMS.items():
-        if traits.text(*names) is not None and getattr(profile, field, None) is None:
+        if getattr(profile, field, None) is None and traits.text(*names) is not None:
             raise InvalidEvent(field, rule)
     if address is not None and event.who.email is None:
         raise InvalidEvent("email", _FORMS["email"][1])
     for flag in traits.named(_FLAGS):
-        if traits.text(flag) is not None and traits.flag(flag) is None:
+        if traits.flag(flag) is None and traits.text(flag) is not None:
             raise InvalidEvent(flag, "must be yes or no")
 
 
