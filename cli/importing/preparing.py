@@ -6,9 +6,9 @@ an error here: somebody looks at the report of an import, and nobody at a reques
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from adapters.postgres.import_lines import PROFILE, Block, copy_row, copy_word
 from api.envelope import Arrival, moment, understood
@@ -18,7 +18,7 @@ from domain.decoding import facts
 from domain.decoding.fields import Fields
 from domain.errors import InvalidEvent
 from domain.events import Event
-from domain.facts import ConsentChanged, ProfileChanged, Topic
+from domain.facts import AnyFact, ConsentChanged, ProfileChanged, Topic
 from domain.ip_addresses import anonymised, without_addresses
 from domain.vocabulary import folded
 
@@ -37,6 +37,9 @@ _FLAGS = frozenset(folded(name) for name in (
     "accepts_sms_marketing", "buyer_accepts_sms_marketing", "push_opt_in", "push_consent", *Topic,
 ))  # fmt: skip
 _NO_TRAITS = frozenset((*chain(*_WHO.values()), *_MOMENT, *_EVIDENCE, "traits"))
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 class BadRow(NamedTuple):
@@ -61,13 +64,29 @@ class Understood(NamedTuple):
     proven: bool
 
 
+class _Said(NamedTuple):
+    """A row as the call that it stands for.
+
+    Attributes:
+        traits: Of the call, within reach.
+        address: The e-mail address as it was told.
+        about: What names the customer, dates the row and proves consent, each under one spelling.
+    """
+
+    line: int
+    call: dict[str, Any]
+    traits: Fields
+    address: str | None
+    about: dict[str, Any]
+
+
 def block_of(
     rows: Sequence[Row], header: Sequence[str] | None, arrival: Arrival, *, whole_addresses: bool = False
 ) -> tuple[Block, list[BadRow]]:
     """Write rows as COPY takes them; a bad one costs only itself."""
     good, bad = understood_rows(rows, header, arrival, whole_addresses=whole_addresses)
-    people = "".join(copy_row(row.line, row.event, row.profile) for row in good)
-    words = "".join(copy_word(row.line, word) for row in good for word in row.words)
+    people = "".join([copy_row(row.line, row.event, row.profile) for row in good])
+    words = "".join([copy_word(row.line, word) for row in good for word in row.words])
     return Block(people.encode(), words.encode(), rows[-1].line, len(bad)), bad
 
 
@@ -82,14 +101,13 @@ def understood_rows(
         arrival: When the file was true, and whose customers it names.
         whole_addresses: The store keeps the IP addresses of consent as they are; no others come through.
     """
-    good: list[Understood] = []
+    # Step by step and not row by row: one thing many times over costs a processor a fifth less than all in turn.
     bad: list[BadRow] = []
-    for row in rows:
-        try:
-            good.append(_understood(row.line, _record(row, header), arrival, whole_addresses))
-        except InvalidEvent as problem:
-            bad.append(BadRow(row.line, problem.field, problem.message))
-    return good, bad
+    said = _each(lambda row: _said(row, header), [(row.line, row) for row in rows], bad)
+    told = _each(lambda row: (row, understood(row.call, arrival)), said, bad)
+    heard = [(line, (row, event, facts(event))) for line, (row, event) in told]
+    good = _each(lambda row: _understood(*row, arrival, whole_addresses), heard, bad)
+    return [row for _, row in good], sorted(bad)
 
 
 def events_of(row: Understood, arrival: Arrival) -> list[Event]:
@@ -124,28 +142,44 @@ def events_of(row: Understood, arrival: Arrival) -> list[Event]:
     return [understood({**call, "messageId": _message_id(call)}, arrival) for call in calls]
 
 
-def _understood(line: int, record: dict[str, Any], arrival: Arrival, whole_addresses: bool) -> Understood:
-    about, described = _parted(record)
+def _each(step: Callable[[T], U], rows: Iterable[tuple[int, T]], bad: list[BadRow]) -> list[tuple[int, U]]:
+    """Take a step with each row, by its line; where it cannot be taken, the row is a bad one."""
+    done: list[tuple[int, U]] = []
+    for line, row in rows:
+        try:
+            done.append((line, step(row)))
+        except InvalidEvent as problem:
+            bad.append(BadRow(line, problem.field, problem.message))
+    return done
+
+
+def _said(row: Row, header: Sequence[str] | None) -> _Said:
+    about, described = _parted(_record(row, header))
     call = without_addresses(_call(about, described))
     traits = Fields(call["traits"])
     if (address := traits.text(*_EMAIL)) is not None:
         call["traits"]["email"] = address  # as an identity it has one name only
-    event = understood(call, arrival)
+    return _Said(row.line, call, traits, address, about)
+
+
+def _understood(
+    said: _Said, event: Event, told: Iterable[AnyFact], arrival: Arrival, whole_addresses: bool
+) -> Understood:
     profile: ProfileChanged | None = None
     words: list[ConsentChanged] = []
-    for fact in facts(event):
+    for fact in told:
         if isinstance(fact, ProfileChanged):
             profile = fact
         elif isinstance(fact, ConsentChanged):
             words.append(fact)
-    _check(traits, address, event, profile)
-    if _EVIDENCE.isdisjoint(about):
-        return Understood(line, event, profile, tuple(words), proven=False)
-    evidence = _evidence(Fields(about), arrival, whole_addresses)
+    _check(said, event, profile)
+    if _EVIDENCE.isdisjoint(said.about):
+        return Understood(said.line, event, profile, tuple(words), proven=False)
+    evidence = _evidence(Fields(said.about), arrival, whole_addresses)
     if not any(word.channel == "email" for word in words):
         raise InvalidEvent("consent_at", "is evidence of nothing: the row tells no consent")
     proven = (word.model_copy(update=evidence) if word.channel == "email" else word for word in words)
-    return Understood(line, event, profile, tuple(proven), proven=True)
+    return Understood(said.line, event, profile, tuple(proven), proven=True)
 
 
 def _record(row: Row, header: Sequence[str] | None) -> dict[str, Any]:
@@ -196,19 +230,19 @@ def _first(about: Mapping[str, Any], names: Sequence[str]) -> object:
     return next((about[name] for name in names if name in about), None)
 
 
-def _check(traits: Fields, address: str | None, event: Event, profile: ProfileChanged | None) -> None:
+def _check(said: _Said, event: Event, profile: ProfileChanged | None) -> None:
     """Refuse what was said and not understood.
 
     Raises:
         InvalidEvent: Names the field and the rule.
     """
     for field, (names, rule) in _FORMS.items():
-        if getattr(profile, field, None) is None and traits.text(*names) is not None:
+        if getattr(profile, field, None) is None and said.traits.text(*names) is not None:
             raise InvalidEvent(field, rule)
-    if address is not None and event.who.email is None:
+    if said.address is not None and event.who.email is None:
         raise InvalidEvent("email", _FORMS["email"][1])
-    for flag in traits.named(_FLAGS):
-        if traits.flag(flag) is None and traits.text(flag) is not None:
+    for flag in said.traits.named(_FLAGS):
+        if said.traits.flag(flag) is None and said.traits.text(flag) is not None:
             raise InvalidEvent(flag, "must be yes or no")
 
 
