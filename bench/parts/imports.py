@@ -89,7 +89,7 @@ async def _imported(file: Path, url: str) -> tuple[float, dict[str, float]]:
     watched = Processes(**{"import": process.pid})
     cpu = 0.0
     while process.returncode is None:
-        cpu = watched.cpu_seconds()["import"]
+        cpu = max(cpu, watched.cpu_seconds()["import"])  # at the last look those that read rows may be gone
         try:
             async with asyncio.timeout(0.5):
                 await process.wait()
