@@ -333,6 +333,21 @@ def test_evidence_counts_in_any_spelling(names: str, tmp_path: Path) -> None:
     assert [(word.source, word.at.isoformat()) for word in good.words] == [("checkout", "2025-12-24T18:00:00+00:00")]
 
 
+def test_bad_rows_are_told_in_the_order_of_the_file(tmp_path: Path) -> None:
+    """Whichever step of reading found them."""
+    rows = ["u-1,,,,perhaps", "u-2,no address", "u-3", "u-4,,,yesterday,yes", "u-5"]
+    source = CustomerFile(
+        written(tmp_path / "customers.csv", *rows, header="id,email,city,timestamp,marketing_consent")
+    )
+    read = [row for row, _ in source.rows()]
+    good, bad = understood_rows(read, source.header, Arrival(store_id="mugs", received_at=START))
+
+    assert good == []
+    assert [(row.line, row.field) for row in bad] == [
+        (2, "marketing_consent"), (3, "row"), (4, "row"), (5, "timestamp"), (6, "row"),
+    ]  # fmt: skip
+
+
 def test_a_line_without_an_end_is_one_bad_row(tmp_path: Path) -> None:
     """A dump written as one array, say, is not read into memory, and costs only its own line."""
     path = tmp_path / "customers.jsonl"
