@@ -101,7 +101,7 @@ def understood_rows(
         arrival: When the file was true, and whose customers it names.
         whole_addresses: The store keeps the IP addresses of consent as they are; no others come through.
     """
-    # Step by step and not row by row: one thing many times over costs a processor a fifth less than all in turn.
+    # Step by step and not row by row: one thing many times over costs a processor less than all of them in turn.
     bad: list[BadRow] = []
     said = _each(lambda row: _said(row, header), [(row.line, row) for row in rows], bad)
     told = _each(lambda row: (row, understood(row.call, arrival)), said, bad)
