@@ -17,7 +17,7 @@ def main(
     size: Annotated[str, typer.Option(help="small (to see a change) or full (the figures).")] = "full",
     list_: Annotated[bool, typer.Option("--list", help="Say what there is.")] = False,
 ) -> None:
-    """Measure; exit code 1 if a goal is missed or a part fails."""
+    """Measure; exit code 1 if a goal is missed, or a part fails or is stopped."""
     if size not in ("small", "full"):
         raise typer.BadParameter("must be small or full", param_hint="--size")
     leave_with(lambda: _run(names or [], "full" if size == "full" else "small", list_))
@@ -34,9 +34,11 @@ def _run(names: list[str], size: runner.Size, only_list: bool) -> int:
         record = runner.measured(one, size, console)
         records.append(record)
         console.print(f"[dim]{report.written(record)}[/]")
+        if "stopped" in record:
+            break
     report.show(records, console)
     missed = any(row["met"] is False for record in records for row in record["results"])
-    return int(missed or any("failed" in record for record in records))
+    return int(missed or any("failed" in record or "stopped" in record for record in records))
 
 
 if __name__ == "__main__":

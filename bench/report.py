@@ -27,7 +27,7 @@ def show(records: Sequence[dict[str, Any]], console: Console) -> None:
         table.add_column(column, justify="right")
     table.add_column("")
     for record in records:
-        if reason := record.get("skipped") or record.get("failed"):
+        if reason := record.get("skipped") or record.get("failed") or record.get("stopped"):
             table.add_row(record["part"], f"[yellow]{reason}[/]", "", "", "", "", "")
         for row in record["results"]:
             bare = "" if row["baseline"] is None else _figure(row["baseline"])

@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from bench.environment import environment, load
 from bench.result import Result
+from cli.stack.processes import Stopped, until_asked_to_end
 from domain.errors import NotFound
 
 T = TypeVar("T")
@@ -90,14 +91,20 @@ def chosen(names: Sequence[str]) -> list[Part]:
 
 
 def measured(one: Part, size: Size, console: Console) -> dict[str, Any]:
-    """Run a part and return its record, for JSON; a part that fails is recorded as failed and stops nothing else."""
+    """Run a part and return its record, for JSON; a part that fails is recorded as failed and stops nothing else.
+
+    One that is asked to end cleans up, and what it has found by then counts.
+    """
     run = Run(one.name, size, console)
     record: dict[str, Any] = {"part": one.name, "question": one.question, "size": size}
     record["environment"] = {**environment(), "load_at_start": load()}
     began = time.monotonic()
     run.say(one.question)
     try:
-        asyncio.run(_bounded(one, run))
+        with until_asked_to_end():
+            asyncio.run(_bounded(one, run))
+    except Stopped as signal:
+        record["stopped"] = f"stopped by {signal}"
     except Skipped as reason:
         record["skipped"] = str(reason)
         run.say(f"skipped: {reason}")

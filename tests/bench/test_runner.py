@@ -1,0 +1,55 @@
+"""The suite of benchmarks as it is run: a part by itself, to its end or until somebody has seen enough."""
+
+import asyncio
+import os
+import signal
+
+import pytest
+from rich.console import Console
+
+import bench.parts  # noqa: F401  (registers them)
+from bench.runner import PARTS, Act, Part, Run, measured
+
+
+def part(act: Act) -> Part:
+    return Part("example", "an example", 1, act)
+
+
+def test_every_part_says_how_long_it_takes() -> None:
+    """`--list` tells it, and thrice as long is the end of a part."""
+    assert PARTS
+    assert all(one.minutes > 0 for one in PARTS.values())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_part_that_is_stopped_cleans_up_and_what_it_found_counts(number: signal.Signals) -> None:
+    """An hour of measuring is not lost because the last figure was not waited for."""
+    left: list[str] = []
+
+    async def patient(run: Run) -> None:
+        try:
+            run.found("first figure", 1.5, "s")
+            os.kill(os.getpid(), number)
+            await asyncio.Event().wait()
+        finally:
+            left.append("cleaned up")
+
+    record = measured(part(patient), "small", Console(quiet=True))
+
+    assert record["stopped"] == f"stopped by {number.name}"
+    assert [row["measured"] for row in record["results"]] == [1.5]
+    assert left == ["cleaned up"]
+
+
+def test_a_part_that_fails_is_told_as_failed() -> None:
+    """With the figures that it had found."""
+
+    async def unlucky(run: Run) -> None:
+        run.found("first figure", 1.5, "s")
+        raise RuntimeError("no luck")
+
+    record = measured(part(unlucky), "small", Console(quiet=True))
+
+    assert record["failed"] == "RuntimeError: no luck"
+    assert len(record["results"]) == 1
+    assert "stopped" not in record
