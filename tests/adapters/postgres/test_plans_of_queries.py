@@ -241,9 +241,10 @@ async def a_wave(mugs: Telling) -> None:
 
 
 async def an_import(mugs: Telling) -> None:
-    """New customers, known ones, and one whose address is silenced."""
+    """New customers, known ones, and some whose address is silenced: a block, which is much beside what is known."""
     importing = CustomerImport(mugs.engine, mugs.store_id, "file")
-    rows = [Row(n, [f"new-{n}" if n % 2 else f"u{n}", f"c{n}@x.test", "yes"]) for n in range(5)]
+    known = {0: ("new-{}", "new-{}@x.test"), 1: ("new-{}", "s{}@x.test"), 2: ("u{}", "c{}@x.test")}
+    rows = [Row(n, [*(name.format(n) for name in known[n % 3]), "yes"]) for n in range(2_000)]
     header = ["id", "email", "marketing_consent"]
     block, _ = block_of(rows, header, Arrival(store_id=mugs.store_id, received_at=NOW))
 
