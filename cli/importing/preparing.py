@@ -227,7 +227,10 @@ def _call(about: Mapping[str, Any], described: dict[str, Any]) -> dict[str, Any]
 
 
 def _first(about: Mapping[str, Any], names: Sequence[str]) -> object:
-    return next((about[name] for name in names if name in about), None)
+    for name in names:
+        if name in about:
+            return about[name]
+    return None
 
 
 def _check(said: _Said, event: Event, profile: ProfileChanged | None) -> None:

@@ -122,8 +122,11 @@ class Fields:
 
     def email(self, *names: str) -> str | None:
         """Read an e-mail address, in lower case: people do not tell Ann@ from ann@."""
-        texts = (self.text(name, limit=255) for name in names)
-        return next((text.lower() for text in texts if text and _EMAIL.fullmatch(text)), None)
+        for value in self._said(names):
+            text = _on_one_line(_written(value) or "", 255)
+            if _EMAIL.fullmatch(text):
+                return text.lower()
+        return None
 
     def url(self, *names: str) -> str | None:
         """Read a web address that may stand in a mail."""
