@@ -47,22 +47,22 @@ _STORAGE = "make bench PART=storage SIZE=small"
 
 MEASURED: Mapping[str, Measured] = {
     "api_us": Measured(
-        "API, one event a request", 219, "µs of processor", "make bench PART=track", "full: api_cpu_us_per_request"
+        "API, one event a request", 220, "µs of processor", "make bench PART=track", "full: api_cpu_us_per_request"
     ),
     "api_batch_us": Measured(
-        "API, an event of a batch of 100", 62, "µs of processor", "make bench PART=batch",
+        "API, an event of a batch of 100", 51, "µs of processor", "make bench PART=batch",
         "full: processors_used.api / events accepted",
     ),
     "postgres_in_us": Measured(
-        "Postgres, storing an event", 31, "µs of processor", "make bench PART=batch",
+        "Postgres, storing an event", 25, "µs of processor", "make bench PART=batch",
         "full: processors_used.postgres / events accepted",
     ),
     "router_us": Measured(
-        "router, an event (one in twenty matters)", 104, "µs of processor", "make bench PART=router",
+        "router, an event (one in twenty matters)", 78, "µs of processor", "make bench PART=router",
         "full: processors_used.router * microseconds_per_event",
     ),
     "postgres_route_us": Measured(
-        "Postgres, routing an event", 65, "µs of processor", "make bench PART=router",
+        "Postgres, routing an event", 49, "µs of processor", "make bench PART=router",
         "full: processors_used.postgres * microseconds_per_event",
     ),
     "begin_ms": Measured(
@@ -70,15 +70,15 @@ MEASURED: Mapping[str, Measured] = {
         "small: cpu_ms_per_run.router",
     ),
     "worker_ms": Measured(
-        "worker, a message of a journey of three", 39, "ms of processor", "make bench PART=cart",
+        "worker, a message of a journey of three", 19, "ms of processor", "make bench PART=cart",
         "full: cpu_ms_per_journey.worker / 3",
     ),
     "postgres_ms": Measured(
-        "Postgres, a message of a journey of three", 5.6, "ms of processor", "make bench PART=cart",
+        "Postgres, a message of a journey of three", 2.9, "ms of processor", "make bench PART=cart",
         "full: cpu_ms_per_journey.postgres / 3",
     ),
     "temporal_ms": Measured(
-        "Temporal, a journey of three messages", 85, "ms of processor", "make bench PART=cart",
+        "Temporal, a journey of three messages", 59, "ms of processor", "make bench PART=cart",
         "full: cpu_ms_per_journey.temporal",
     ),
     "actions": Measured("Temporal, a journey of three messages", 7, "actions", "journeys cost", "cart-recovery"),
