@@ -120,7 +120,10 @@ LINES = st.lists(
 ).map("".join)
 
 
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=300,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)  # fmt: skip
 @given(text=LINES, html=LINES)
 def test_a_body_arrives_as_if_the_standard_library_had_written_it(
     letter: Letter, clock: Clock, text: str, html: str
