@@ -99,7 +99,7 @@ class Journey(Operated[PlanT], Generic[PlanT]):
                 product_id=entry.product_id, order_id=entry.order_id, last=entry.plan.ends_with(step.name),
                 again_if_stale=again_if_stale, plan_version=entry.plan_version, ask=next(self._asks),
             )  # fmt: skip
-            if (delivery := await deliver(slot, lambda: self._exiting)) is None:
+            if (delivery := await deliver(slot, lambda: self._exiting, at_once=entry.at_once)) is None:
                 raise Exited
             self._timeline.happened(step.name, f"{delivery.result}: {delivery.because}")
             decided_at = delivery.at or workflow.now()

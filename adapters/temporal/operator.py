@@ -22,7 +22,8 @@ from domain.ports import Clock
 from domain.runs import Outcome
 from domain.values import Value
 
-_PATIENCE = timedelta(seconds=10)
+_PATIENCE = timedelta(seconds=20)
+"""While a run hands a message over, Temporal asks it nothing for 8 s, and for 16 if it is to refuse (ADR 0041)."""
 
 
 class Skipped(Value):
