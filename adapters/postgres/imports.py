@@ -78,7 +78,7 @@ _NOT_NEW = text(f"""
     from import_rows r left join known k on k.place = r.place
     where k.place is not null or r.place in (select place from again) or r.place in (select place from silenced)
 """)  # noqa: S608 - made of constants
-# Erased customers are recognised by salted hashes; most stores have none.
+# Erased customers are recognised by salted hashes; most stores have none. Each is looked up by itself, as above.
 _ERASED = text(f"""
     with {_NAMES}, salted as (
         select n.place, s.salt || ':' || n.kind || ':' || n.value as name
@@ -86,10 +86,12 @@ _ERASED = text(f"""
     ), hashed as (
         select place, encode(sha256(convert_to(name, 'UTF8')), 'hex') as digest from salted
     )
-    select place from hashed where digest in (
-        select digest from tombstones where store_id = :store_id
-        union select address from suppressions where store_id = :store_id
-    )
+    select distinct h.place from hashed h cross join lateral (
+        (select from tombstones t where t.store_id = :store_id and t.digest = h.digest limit 1)
+        union all
+        (select from suppressions s where s.store_id = :store_id and s.channel in ('email', 'sms', 'push')
+           and s.address = h.digest limit 1)
+    ) found
 """)  # noqa: S608 - made of constants
 _LEAVE_OUT = text("delete from import_rows where place = any(:places)")
 _TAKE = text(f"""

@@ -54,7 +54,8 @@ def _shelf(
 ) -> CompoundSelect[tuple[object, ...]]:
     here = products.c.store_id == store_id
     asked_for = _cards(_ASKED_FOR).where(here, one_of(products.c.product_id, ids))
-    sellable = (here, products.c.name.is_not(None), products.c.withdrawn.is_(False))
+    there = func.coalesce(products.c.stock, 1) > 0  # who does not count has some
+    sellable = (here, products.c.name.is_not(None), products.c.withdrawn.is_(False), there)
     best = products.c.sold.desc(), products.c.product_id
     wanted = products.c.category == func.nullif(category, "")
     alike = _cards(_OF_CATEGORY).where(*sellable, wanted).order_by(*best).limit(of_category)

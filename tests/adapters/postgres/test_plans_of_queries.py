@@ -16,7 +16,7 @@ from sqlalchemy import event as happens
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from adapters.postgres import links, preferences, queue
+from adapters.postgres import links, preferences, queue, tombstones
 from adapters.postgres.engine import create_engine
 from adapters.postgres.imports import CustomerImport, Progress
 from adapters.postgres.ingest import EventStore
@@ -241,7 +241,9 @@ async def a_wave(mugs: Telling) -> None:
 
 
 async def an_import(mugs: Telling) -> None:
-    """New customers, known ones, and some whose address is silenced: a block, which is much beside what is known."""
+    """New customers, known ones, silenced ones, and somebody erased: a block, which is much beside what is known."""
+    async with as_store(mugs.engine, mugs.store_id) as connection:
+        await tombstones.lay(connection, mugs.store_id, [("email", "s1@x.test")], NOW)
     importing = CustomerImport(mugs.engine, mugs.store_id, "file")
     known = {0: ("new-{}", "new-{}@x.test"), 1: ("new-{}", "s{}@x.test"), 2: ("u{}", "c{}@x.test")}
     rows = [Row(n, [*(name.format(n) for name in known[n % 3]), "yes"]) for n in range(2_000)]

@@ -59,6 +59,16 @@ async def test_what_is_no_longer_sold_is_not_recommended(mugs: Telling) -> None:
     assert (await shown(mugs, "kettle")).listed["kettle"].name == "kettle"
 
 
+async def test_what_is_sold_out_is_not_recommended(mugs: Telling) -> None:
+    """Of what a shop does not count it has some; a message about what is sold out still says its name."""
+    for product_id, stock in (("kettle", 0), ("mug", -1), ("pot", 3)):
+        await mugs.write(update(products).where(products.c.product_id == product_id).values(stock=stock))
+
+    assert recommended(await shown(mugs)) == ["pot", "cup", "beaker", "bowl"]
+    assert recommended(await shown(mugs, category="tea")) == ["pot", "sieve", "cup", "beaker"]
+    assert (await shown(mugs, "kettle")).listed["kettle"].name == "kettle"
+
+
 async def test_another_store_has_a_shelf_of_its_own(mugs: Telling) -> None:
     """Whatever is asked for, only the products of the store are read (G7)."""
     async with as_store(mugs.engine, "another") as connection:
