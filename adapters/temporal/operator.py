@@ -23,7 +23,7 @@ from domain.runs import Outcome
 from domain.values import Value
 
 _PATIENCE = timedelta(seconds=20)
-"""While a run hands a message over, Temporal asks it nothing for 8 s, and for 16 if it is to refuse (ADR 0041)."""
+"""While its message is with the mail server a run hears of an Update after 8 s, and of what it notes 8 s later."""
 
 
 class Skipped(Value):
