@@ -46,13 +46,18 @@ async def deliver(slot: Slot, interrupted: Callable[[], bool], *, at_once: bool)
         return None
     # Between two attempts the server cancels by itself, and nobody asks again what became of the first.
     left = interrupted()
+    delivery = await abandon(slot, left=left)
+    return None if left else delivery
+
+
+async def abandon(slot: Slot, *, left: bool) -> Delivery:
+    """Have a slot settled that is not asked for again, whatever an attempt has left of it."""
     why = "the run is over" if left else "given up after a day"
-    delivery = await workflow.execute_activity_method(
+    return await workflow.execute_activity_method(
         Deliver.abandon, args=[slot, left], summary=f"{slot.step.name}: {why}",
         start_to_close_timeout=timedelta(seconds=30), retry_policy=_RETRY,
         priority=turn(slot.store_id, slot.step.urgency),
     )  # fmt: skip
-    return None if left else delivery
 
 
 async def _finished(attempts: workflow.ActivityHandle[Delivery], interrupted: Callable[[], bool]) -> Delivery:

@@ -34,6 +34,7 @@ from adapters.settings import Settings
 from adapters.temporal.plugin import journeys_plugin
 from adapters.temporal.search_attributes import KEYWORDS
 from domain import ids
+from domain.commands import EndRun
 from domain.message import StoreCard
 from domain.plans import Step, WelcomePlan
 from domain.runs import Entry, Outcome
@@ -202,7 +203,7 @@ def entry(case: Case, now: datetime) -> Entry[WelcomePlan]:
     plan = WelcomePlan(steps=(Step(name="welcome-1", template="welcome", transactional=True),))
     return Entry(
         store_id=case.store_id, journey="welcome", customer_id=case.customer_id, run_id=case.run_id, plan_version=0,
-        plan=plan, since=now, begun_at=now,
+        plan=plan, since=now, begun_at=now, at_once=True,
     )  # fmt: skip
 
 
@@ -247,3 +248,35 @@ async def test_a_worker_killed_at_any_line_never_leads_to_two_messages(
     assert found == {case.queue: case.expected for case in cases}
     for case in cases:
         assert len(set(deadly.message_ids(case.address))) <= 1
+
+
+async def test_a_message_is_settled_though_its_run_ends_before_a_worker_is_back(
+    settings: Settings,
+    engine: AsyncEngine,
+    store: Shop,
+    temporal: WorkflowEnvironment,
+    provider: tuple[DeadlyMailServer, int],
+) -> None:
+    """G3: the run's task is done anew with the exit in it, so it never knows that there was a local attempt."""
+    deadly, port = provider
+    now = datetime.now(UTC)
+    case = Case(store.store_id, Line.BEFORE_250, Expected("unknown", 1))
+    await written_down(engine, [case], now)
+    told = settings.model_copy(update={"smtp_url": f"smtp://127.0.0.1:{port}"})
+    address = temporal.client.service_client.config.target_host
+    handle = await temporal.client.start_workflow(
+        Welcome.run, entry(case, now), id=workflow_id(case), task_queue=case.queue
+    )
+    with processes([Wiring(told, address, [case.queue], case.line)]) as (victim,):
+        assert victim.pid is not None
+        deadly.pids[case.line, case.address] = victim.pid
+        await asyncio.to_thread(victim.join, DEADLINE_S)
+        assert victim.exitcode == -signal.SIGKILL
+    await handle.signal("ended", EndRun(run_id=case.run_id, workflow_id=handle.id, outcome=Outcome.EXPIRED))
+    with processes([Wiring(told, address, [case.queue])]):
+        async with asyncio.timeout(DEADLINE_S):
+            assert await handle.result() is Outcome.EXPIRED
+
+    async with as_owner(engine) as connection:
+        (state,) = (await connection.execute(select(messages.c.state))).scalars()
+    assert Expected(state, len(deadly.message_ids(case.address))) == case.expected
