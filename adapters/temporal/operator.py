@@ -22,8 +22,7 @@ from domain.ports import Clock
 from domain.runs import Outcome
 from domain.values import Value
 
-_PATIENCE = timedelta(seconds=20)
-"""While its message is with the mail server a run hears of an Update after 8 s, and of what it notes 8 s later."""
+_PATIENCE = timedelta(seconds=10)
 
 
 class Skipped(Value):
