@@ -127,7 +127,9 @@ async def _work(wiring: Wiring) -> None:
         channel = await stack.enter_async_context(WatchedChannel(fate, settings.smtp_url, _now))
         deliver = Deliver(WatchedLedger(fate, engine), renderer, channel, _now)
         for queue in wiring.task_queues:
-            worker = Worker(client, task_queue=queue, workflows=[Welcome], activities=[deliver.deliver, deliver.abandon])
+            worker = Worker(
+                client, task_queue=queue, workflows=[Welcome], activities=[deliver.deliver, deliver.abandon]
+            )
             await stack.enter_async_context(worker)
         orphaned = asyncio.Event()
         parent = parent_process()
