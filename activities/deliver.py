@@ -11,10 +11,14 @@ from temporalio import activity
 
 from activities.failures import as_application_errors
 from activities.heartbeats import heartbeats
+from activities.places import Places
 from domain.delivery import Delivery, Result, Rule, Slot
 from domain.errors import ChannelUnavailable, DeliveryUnknown, RecipientRejected, TemplateBroken
 from domain.message import Material
 from domain.ports import Channel, Clock, Ledger, Renderer
+
+_LOCAL = 50
+"""So many attempts may be part of their runs' own tasks at a time; `worker.main` has tasks for more runs than these."""
 
 
 class Deliver:
@@ -25,29 +29,19 @@ class Deliver:
         self._renderer = renderer
         self._channel = channel
         self._clock = clock
+        self._places = Places(_LOCAL)
 
     @activity.defn(name="deliver")
     async def deliver(self, slot: Slot) -> Delivery:
         """Settle a slot.
 
         Raises:
-            ApplicationError: Retryable: events of the customer are not applied yet, or the provider is down.
+            ApplicationError: Retryable: events of the customer are not applied yet, or the provider is down, or too
+                many attempts are local.
         """
         with as_application_errors(), heartbeats():
-            decided_at = self._clock()
-            claim = await self._ledger.claim(slot, decided_at)
-            delivery = claim.delivery
-            while (material := claim.material) is not None:
-                try:
-                    delivery = await self._hand_over(slot, material, claim.delivery)
-                except DeliveryUnknown:
-                    # As after a crash: the next claim settles what nobody can know, by the store's rule.
-                    claim = await self._ledger.claim(slot, self._clock())
-                    delivery = claim.delivery
-                else:
-                    await self._ledger.record(slot, material.message_id, delivery, self._clock())
-                    break
-            return delivery.model_copy(update={"at": delivery.at or decided_at})
+            async with self._places.taken():
+                return await self._settle(slot)
 
     @activity.defn(name="abandon-delivery")
     async def abandon(self, slot: Slot, left: bool = False) -> Delivery:
@@ -55,6 +49,22 @@ class Deliver:
         with as_application_errors():
             now = self._clock()
             return (await self._ledger.abandon(slot, now, left=left)).model_copy(update={"at": now})
+
+    async def _settle(self, slot: Slot) -> Delivery:
+        decided_at = self._clock()
+        claim = await self._ledger.claim(slot, decided_at)
+        delivery = claim.delivery
+        while (material := claim.material) is not None:
+            try:
+                delivery = await self._hand_over(slot, material, claim.delivery)
+            except DeliveryUnknown:
+                # As after a crash: the next claim settles what nobody can know, by the store's rule.
+                claim = await self._ledger.claim(slot, self._clock())
+                delivery = claim.delivery
+            else:
+                await self._ledger.record(slot, material.message_id, delivery, self._clock())
+                break
+        return delivery.model_copy(update={"at": delivery.at or decided_at})
 
     async def _hand_over(self, slot: Slot, material: Material, claimed: Delivery) -> Delivery:
         try:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from domain.errors import EventsPending, JourneysError
+from domain.errors import EventsPending, JourneysError, PlacesTaken
 
 
 @contextmanager
@@ -14,10 +14,10 @@ def as_application_errors() -> Iterator[None]:
     try:
         yield
     except JourneysError as error:
-        # A routine wait for the router is no reason for an alarm.
+        # A routine wait for the router, or in the queue, is no reason for an alarm.
         category = (
             ApplicationErrorCategory.BENIGN
-            if isinstance(error, EventsPending)
+            if isinstance(error, EventsPending | PlacesTaken)
             else ApplicationErrorCategory.UNSPECIFIED
         )
         raise ApplicationError(

@@ -66,35 +66,35 @@ MEASURED: Mapping[str, Measured] = {
         "full: processors_used.postgres * microseconds_per_event",
     ),
     "begin_ms": Measured(
-        "router, an event that begins a run", 7, "ms of processor", "make bench PART=waiting SIZE=small",
-        "small: cpu_ms_per_run.router",
+        "router, an event that begins a run", 7.2, "ms of processor", "make bench PART=waiting",
+        "full: cpu_ms_per_run.router",
     ),
     "worker_ms": Measured(
-        "worker, a message of a journey of three", 19, "ms of processor", "make bench PART=cart",
+        "worker, a message of a journey of three", 17, "ms of processor", "make bench PART=cart",
         "full: cpu_ms_per_journey.worker / 3",
     ),
     "postgres_ms": Measured(
-        "Postgres, a message of a journey of three", 2.9, "ms of processor", "make bench PART=cart",
+        "Postgres, a message of a journey of three", 2.7, "ms of processor", "make bench PART=cart",
         "full: cpu_ms_per_journey.postgres / 3",
     ),
     "temporal_ms": Measured(
-        "Temporal, a journey of three messages", 59, "ms of processor", "make bench PART=cart",
+        "Temporal, a journey of three messages", 38, "ms of processor", "make bench PART=cart",
         "full: cpu_ms_per_journey.temporal",
     ),
     "actions": Measured("Temporal, a journey of three messages", 7, "actions", "journeys cost", "cart-recovery"),
-    "history_kb": Measured("its history", 6.7, "kB", "journeys cost", "cart-recovery"),
+    "history_kb": Measured("its history", 4.5, "kB", "journeys cost", "cart-recovery"),
     "waiting_bytes": Measured(
-        "Temporal's database, a run that waits (SQLite)", 23_320, "bytes", "make bench PART=waiting",
+        "Temporal's database, a run that waits (SQLite)", 23_555, "bytes", "make bench PART=waiting",
         "full: for each run that waits",
     ),
     "ended_bytes": Measured(
-        "Temporal's database, a journey that has ended (SQLite)", 50_178, "bytes", _STORAGE, "small: that has ended"
+        "Temporal's database, a journey that has ended (SQLite)", 46_703, "bytes", _STORAGE, "small: that has ended"
     ),
-    "customer_bytes": Measured("Postgres, a customer", 1_081, "bytes", _STORAGE, "small: a customer"),
-    "event_bytes": Measured("Postgres, an event, with its key", 1_226, "bytes", _STORAGE, "small: an event"),
-    "look_bytes": Measured("Postgres, a look at a product", 220, "bytes", _STORAGE, "small: a look"),
-    "wal_bytes": Measured("the log of Postgres, an event", 2_487, "bytes", _STORAGE, "small: an event in the log"),
-    "journey_bytes": Measured("Postgres, a journey of three messages", 11_059, "bytes", _STORAGE, "small: a journey"),
+    "customer_bytes": Measured("Postgres, a customer", 1_106, "bytes", _STORAGE, "small: a customer"),
+    "event_bytes": Measured("Postgres, an event, with its key", 1_368, "bytes", _STORAGE, "small: an event"),
+    "look_bytes": Measured("Postgres, a look at a product", 221, "bytes", _STORAGE, "small: a look"),
+    "wal_bytes": Measured("the log of Postgres, an event", 2_600, "bytes", _STORAGE, "small: an event in the log"),
+    "journey_bytes": Measured("Postgres, a journey of three messages", 9_421, "bytes", _STORAGE, "small: a journey"),
 }  # fmt: skip
 
 ASSUMED: Mapping[str, Assumed] = {

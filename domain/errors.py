@@ -16,6 +16,7 @@ JourneysError
 │   └── LimitReached        this key takes more than it may; says when to ask again
 ├── Unavailable             a part that we need is down; ask again (503)
 │   ├── EventsPending       an accepted event of this customer is not applied yet
+│   ├── PlacesTaken         too many messages are going out at once here; this one is to be queued
 │   └── ChannelUnavailable  the provider answered "later" or could not be reached
 ├── RecipientRejected       the provider refused this recipient for good
 ├── DeliveryUnknown         the provider may or may not have accepted the message
@@ -139,6 +140,10 @@ class Unavailable(JourneysError):
 
 class EventsPending(Unavailable):
     """An accepted event of this customer has not been applied yet, so nothing may be sent."""
+
+
+class PlacesTaken(Unavailable):
+    """Too many messages are going out at once here; this one is to take its turn in the queue."""
 
 
 class ChannelUnavailable(Unavailable):

@@ -56,6 +56,7 @@ class Entry(Value, Generic[PlanT]):
         timezone: The store's, IANA; only what people read is told in it.
         begun_at: When the router decided that it begins; later than `since` if the event came late.
         put_off: What the run has done before, if it goes on here.
+        at_once: Whether its messages are attempted within the workflow's own task first (`workflows.sending`).
     """
 
     store_id: str
@@ -70,6 +71,7 @@ class Entry(Value, Generic[PlanT]):
     product_id: str | None = None
     order_id: str | None = None
     put_off: PutOff | None = None
+    at_once: bool = False
 
 
 class RunState(Value):

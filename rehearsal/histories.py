@@ -8,8 +8,10 @@ commands of the newest are kept as text, where a review sees them change.
 import difflib
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
+from temporalio.api.common.v1 import Payloads
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import WorkflowHistory
@@ -139,8 +141,7 @@ def _line(event: HistoryEvent) -> str:  # noqa: PLR0911 - one line for each kind
             attributes = event.upsert_workflow_search_attributes_event_attributes.search_attributes.indexed_fields
             return f"search attributes {', '.join(sorted(attributes))}"
         case EventType.EVENT_TYPE_MARKER_RECORDED:
-            details = event.marker_recorded_event_attributes.details
-            return f"patched {json.loads(details['patch-data'].payloads[0].data)['id']}"
+            return _marked(event.marker_recorded_event_attributes.details)
         case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
             return f"{_TOLD} signal {event.workflow_execution_signaled_event_attributes.signal_name}"
         case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED:
@@ -155,6 +156,13 @@ def _line(event: HistoryEvent) -> str:  # noqa: PLR0911 - one line for each kind
         case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
             return "fail"
     return ""
+
+
+def _marked(details: Mapping[str, Payloads]) -> str:
+    """Read what the SDK noted: that a patch was met, or what became of a local activity."""
+    if "patch-data" in details:
+        return f"patched {json.loads(details['patch-data'].payloads[0].data)['id']}"
+    return f"local activity {json.loads(details['data'].payloads[0].data)['activity_type']}"
 
 
 def _summary(event: HistoryEvent) -> str:

@@ -27,7 +27,7 @@ _SETTINGS = frozenset({"plan", "step"})
 _CODES = frozenset({"discount_code", "discount_pool"})
 _HARMLESS = frozenset({
     "kind", "journey", "workflow", "result", "rule", "outcome", "ends", "mode", "action", "currency", "timezone",
-    "policy", "id", "summary", "exits", "step", "done",
+    "policy", "id", "summary", "exits", "step", "done", "activity_id", "activity_type",
 })  # fmt: skip
 """Fields whose text names no customer: journeys, names of events, words of our own enumerations."""
 _TIME = re.compile(r"-?P[\dTYMWDHS.]+|\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:\d\d)")

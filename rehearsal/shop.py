@@ -11,7 +11,6 @@ from uuid import UUID, uuid4
 from google.protobuf.duration_pb2 import Duration
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
-from temporalio import activity
 from temporalio.api.testservice.v1 import SleepRequest
 from temporalio.client import WorkflowHandle, WorkflowHistory
 from temporalio.testing import WorkflowEnvironment
@@ -44,6 +43,7 @@ from domain.facts import Fact, Topic
 from domain.message import StoreCard
 from domain.plans import PLANS, validated
 from domain.tokens import Signer
+from rehearsal.clock import RunsClock, business_time
 from rehearsal.examples import EXAMPLES
 from rehearsal.rest import busy
 from worker.router import Router
@@ -255,11 +255,6 @@ async def opened(env: WorkflowEnvironment, engine: AsyncEngine) -> AsyncIterator
     """Open a store with a worker of its own, and close it when the block ends."""
     task_queue = f"shop-{uuid4().hex}"
     shop = TimeSkippingShop(env, engine, task_queue)
-
-    def business_time() -> datetime:
-        # Inside an activity the server's clock is the one that counts.
-        return activity.info().current_attempt_scheduled_time
-
     renderer = TemplateRenderer(Path(templates.__path__[0]), Signer(["a-secret-for-tests-only"]), "https://j.test")
     deliver = Deliver(PostgresLedger(engine), renderer, shop.outbox, business_time)
     waves = ReleaseWave(PostgresWaitlist(engine), shop.temporal, business_time)
@@ -280,6 +275,8 @@ async def opened(env: WorkflowEnvironment, engine: AsyncEngine) -> AsyncIterator
         note.note,
         rollout.roll_out,
     ]
-    async with Worker(env.client, task_queue=task_queue, workflows=WORKFLOWS, activities=activities):
+    async with Worker(
+        env.client, task_queue=task_queue, workflows=WORKFLOWS, activities=activities, interceptors=[RunsClock()]
+    ):
         yield shop
         await shop.close()

@@ -57,6 +57,8 @@ GRACE = timedelta(seconds=150)
 What takes hours hands over at once (activities/heartbeats.py)."""
 POOL = 20
 """Connections to Postgres that a worker or a router keeps; half as many again under load."""
+TASKS = 200
+"""Of runs, at a time: four times the local attempts, and few enough to be through in the ten seconds of a task."""
 TRUSTED_S = 1.0
 """Under load nearly every connection has answered since, and what fails of a dead one is tried again."""
 
@@ -98,6 +100,9 @@ async def run_worker(settings: Settings) -> None:
             activities=activities,
             graceful_shutdown_timeout=GRACE,
             max_concurrent_activities=50,
+            # A run's local attempt keeps its task: there is room for more runs than have places (activities/places.py).
+            max_concurrent_workflow_tasks=TASKS,
+            max_concurrent_local_activities=TASKS,
             # Five pollers, of which one asks for runs that are not in the cache, had runs wait while nobody was busy.
             workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
             activity_task_poller_behavior=PollerBehaviorAutoscaling(),

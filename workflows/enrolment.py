@@ -111,7 +111,7 @@ def _new_run(
     entry = _ENTRY(
         store_id=state.store_id, journey=offer.journey, customer_id=state.customer_id, run_id=run_id,
         plan_version=offer.version, plan=plan, since=fact.at, begun_at=state.now, timezone=state.timezone,
-        product_id=product_id, order_id=order_id,
+        product_id=product_id, order_id=order_id, at_once=True,
     )  # fmt: skip
     delay = max(fact.at + journey.hold(fact, plan) - state.now, timedelta(0))
     return NewRun(

@@ -18,7 +18,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.schedule import next_step, waits_from
 from workflows.operated import Operated, Wait
 from workflows.passage import Exited, PlanT
-from workflows.sending import deliver
+from workflows.sending import abandon, deliver
 from workflows.timeline import grouped
 
 _LONG_HISTORY = 2_000
@@ -35,6 +35,7 @@ class Journey(Operated[PlanT], Generic[PlanT]):
         self._due: datetime | None = None
         self._waited_from: datetime | None = None
         self._step: str | None = None
+        self._asks_at: datetime | None = None
         self._asks = count(1)
         self._acted = self._resumable = False
 
@@ -49,7 +50,7 @@ class Journey(Operated[PlanT], Generic[PlanT]):
             waited_from = self._settled_at or entry.begun_at
             if before is not None and before.step == step.name:
                 due, waited_from = before.due, before.waited_from
-            self._step = step.name
+            self._step, self._asks_at = step.name, due
             if await self._wait_out(due, f"before {step.name}", lambda known=replans: self._replans > known):  # type: ignore[misc]
                 continue
             self._due, self._waited_from = due, waited_from
@@ -87,19 +88,17 @@ class Journey(Operated[PlanT], Generic[PlanT]):
         waited_from = self._waited_from if self._due and self._waited_from else due
         self._acted = True
         while True:
+            self._asks_at = workflow.now()
             self._leave_if_exiting()
             entry, resumes, unpauses = self.entry, self._resumes, self._unpauses
             if (planned := entry.plan.step(step.name)) is None:
                 self._due = None
                 return Delivery(result=Result.DROPPED, because="the plan has this step no more")
             step = planned
-            slot = Slot(
-                store_id=entry.store_id, customer_id=entry.customer_id, run_id=entry.run_id, journey=entry.journey,
-                step=step, gap=entry.plan.gap, due=due, waited_from=waited_from, requires=requires,
-                product_id=entry.product_id, order_id=entry.order_id, last=entry.plan.ends_with(step.name),
-                again_if_stale=again_if_stale, plan_version=entry.plan_version, ask=next(self._asks),
-            )  # fmt: skip
-            if (delivery := await deliver(slot, lambda: self._exiting)) is None:
+            slot = self._slot(step, due, waited_from, requires, again_if_stale)
+            delivery = await deliver(slot, lambda: self._exiting, at_once=entry.at_once)
+            self._asks_at = None
+            if delivery is None:
                 raise Exited
             self._timeline.happened(step.name, f"{delivery.result}: {delivery.because}")
             decided_at = delivery.at or workflow.now()
@@ -110,12 +109,33 @@ class Journey(Operated[PlanT], Generic[PlanT]):
                 await self.wait_for(back, at_most=None, summary=f"{step.name} waits: {delivery.because}")
             elif delivery.until is not None:
                 waited_from, due = decided_at, delivery.until
+                self._asks_at = due
                 await self._go_on_anew(step, due, waited_from, slot.ask)
                 await self._wait_out(due, f"{step.name} waits: {delivery.because}", self._sooner(unpauses, delivery))
             else:
                 self._settled_at, self._due, self._step = decided_at, None, None
                 self._done.add(step.name)
                 return delivery
+
+    def _slot(
+        self, step: Step, due: datetime, waited_from: datetime, requires: tuple[Condition, ...], again_if_stale: bool
+    ) -> Slot:
+        entry = self.entry
+        return Slot(
+            store_id=entry.store_id, customer_id=entry.customer_id, run_id=entry.run_id, journey=entry.journey,
+            step=step, gap=entry.plan.gap, due=due, waited_from=waited_from, requires=requires,
+            product_id=entry.product_id, order_id=entry.order_id, last=entry.plan.ends_with(step.name),
+            again_if_stale=again_if_stale, plan_version=entry.plan_version, ask=next(self._asks),
+        )  # fmt: skip
+
+    async def _leaving(self) -> None:
+        """Settle what a local attempt may have left: if its worker died, the run does not know that there was one.
+
+        Its task is done anew, with all that has come meanwhile, and if an exit is among it nobody asks again (G3).
+        """
+        step = self.entry.plan.step(self._step) if self._step is not None else None
+        if self.entry.at_once and step is not None and self._asks_at is not None and self._asks_at <= workflow.now():
+            await abandon(self._slot(step, self._asks_at, self._asks_at, (), False), left=True)
 
     async def _go_on_anew(self, step: Step, due: datetime, waited_from: datetime, asks: int) -> None:
         """Leave a long history behind; only a `run` that had nothing to do before its steps can begin again."""

@@ -53,7 +53,7 @@ class Passage(Rules, Generic[PlanT]):
             yield
             self.exit(Outcome.COMPLETED, because="all steps done")
         except Exited:
-            pass
+            await self._leaving()
         self._left = True
         await workflow.wait_condition(workflow.all_handlers_finished)
         self.outcome, because = self._exit or (Outcome.COMPLETED, "")
@@ -82,6 +82,9 @@ class Passage(Rules, Generic[PlanT]):
         """Exit from inside `run`: the block ends here."""
         self.exit(outcome, because=because)
         raise Exited
+
+    async def _leaving(self) -> None:
+        """Do what an exit leaves to be done."""
 
     @workflow.signal(description="The customer enters again: this passage ends and the next one begins.")
     def restarted(self, command: RestartRun) -> None:

@@ -22,7 +22,8 @@ from domain.ports import Clock
 from domain.runs import Outcome
 from domain.values import Value
 
-_PATIENCE = timedelta(seconds=10)
+_PATIENCE = timedelta(seconds=20)
+"""While its message is with the mail server a run hears of an Update after 8 s, and of what it notes 8 s later."""
 
 
 class Skipped(Value):

@@ -172,11 +172,10 @@ class Carrying:
         if isinstance(command, StartRun | RestartRun):
             await self._through(command.run.workflow_id)
             self._agenda.heard(command, await self._whose(command.run), self._now)
+            command = command.model_copy(update={"run": await self._staged(command.run)})
         else:
             self._agenda.heard(command, NOBODY, self._now)
         self._actions["starts" if isinstance(command, StartRun | ReleaseStock) else "signals"] += 1
-        if isinstance(command, StartRun) and command.run.delay:
-            command = await self._held(command)
         async with asyncio.timeout(_PATIENCE_S):
             while True:
                 try:
@@ -205,8 +204,14 @@ class Carrying:
                     self._agenda.changed.clear()
                     await self._agenda.changed.wait()
 
-    async def _held(self, command: StartRun) -> StartRun:
-        """Have the first task held back until its moment, not for a time: the server's clock is a little ahead."""
-        begun_at = datetime.fromisoformat(command.run.entry["begun_at"])
-        left = max(begun_at + command.run.delay - await self._clock.now(), timedelta(0))
-        return command.model_copy(update={"run": command.run.model_copy(update={"delay": left})})
+    async def _staged(self, run: NewRun) -> NewRun:
+        """Have the first task held back until its moment, not for a time: the server's clock is a little ahead.
+
+        No attempt is a local one: it would keep its run's task, and so the clock, while it waits for its turn.
+        """
+        queued = run.model_copy(update={"entry": run.entry | {"at_once": False}})
+        if not run.delay:
+            return queued
+        begun_at = datetime.fromisoformat(run.entry["begun_at"])
+        left = max(begun_at + run.delay - await self._clock.now(), timedelta(0))
+        return queued.model_copy(update={"delay": left})

@@ -19,7 +19,7 @@ from uuid import uuid4
 import httpx
 import pytest
 from sqlalchemy import text
-from temporalio.api.enums.v1 import EventType
+from temporalio.api.enums.v1 import EventType, TimeoutType
 
 from adapters.postgres.tables import events, identities, messages, runs
 from cli.stack import ports
@@ -266,8 +266,13 @@ async def each_mail_is_there_once(house: House, customer: str, count: int) -> No
 
 
 async def every_attempt_was_the_first(house: House, workflow_id: str) -> None:
-    """No activity was lost to a timeout or given up by a worker that ended."""
+    """No attempt was lost to a timeout or given up by a worker that ended, neither local nor queued."""
     history = await house.temporal.get_workflow_handle(workflow_id).fetch_history()
     begun = [e for e in history.events if e.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED]
     attempts = [e.activity_task_started_event_attributes for e in begun]
     assert [(a.attempt, str(a.last_failure.message)) for a in attempts] == [(1, "")] * len(attempts)
+    local = [e for e in history.events if e.event_type == EventType.EVENT_TYPE_MARKER_RECORDED]
+    failures = [e.marker_recorded_event_attributes.failure for e in local]
+    waited = TimeoutType.TIMEOUT_TYPE_SCHEDULE_TO_START
+    assert local
+    assert [f for f in failures if f.message and f.cause.timeout_failure_info.timeout_type != waited] == []

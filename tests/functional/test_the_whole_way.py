@@ -5,6 +5,7 @@ from typing import Any
 
 from segment import analytics
 
+from rehearsal.histories import commands
 from tests.functional.conftest import House, eventually, messages
 
 MUG = {"product_id": "mug", "name": "Blue mug", "price": 12.5, "quantity": 1, "currency": "EUR"}
@@ -60,7 +61,7 @@ async def test_a_purchase_between_two_reminders_is_the_last_word(house: House, c
     await house.until_mails(customer, 2)
 
     history = await house.temporal.get_workflow_handle(run["workflow_id"]).fetch_history()
-    deliveries = [event for event in history.events if event.event_type == 10]
+    deliveries = [line for line in commands(history) if "activity deliver" in line]
     assert len(deliveries) == 1
     assert [message["step"] for message in run["messages"]] == ["reminder-1"]
 

@@ -8,6 +8,8 @@ from temporalio import activity
 from temporalio.client import Client
 from temporalio.worker import Worker
 
+from activities.failures import as_application_errors
+from activities.places import Places
 from adapters.temporal.engine import Engine
 from domain.commands import StartRun
 from domain.delivery import Delivery, Result, Rule, Slot
@@ -43,12 +45,15 @@ class Backlog:
 
     async def work_off(self) -> None:
         """Let a worker that does two things at a time do all of it."""
-        worker = Worker(
-            self._temporal, task_queue=self._task_queue, workflows=WORKFLOWS, activities=[self.deliver],
-            max_concurrent_activities=2, max_concurrent_workflow_tasks=2,
-        )  # fmt: skip
-        async with worker:
+        async with self.worker(runs=2, messages=2):
             await eventually(self.done, what="all of it is done")
+
+    def worker(self, *, runs: int, messages: int) -> Worker:
+        """Make a worker that has so many of each under way at a time."""
+        return Worker(
+            self._temporal, task_queue=self._task_queue, workflows=WORKFLOWS, activities=[self.deliver],
+            max_concurrent_activities=messages, max_concurrent_workflow_tasks=runs,
+        )  # fmt: skip
 
     async def done(self) -> bool:
         return len(self.handed_out) == self._waiting
@@ -93,3 +98,37 @@ async def test_a_store_with_many_runs_does_not_delay_the_cart_mail_of_another(ho
     # In turn: one of theirs for each of ours, give or take the few that are in the worker's hands at once.
     assert small_at[-1] < 2 * OTHERS + 8, small_at
     assert letters_at[0] >= CROWD - 8, letters_at
+
+
+class Hanging(Backlog):
+    """Work of which one message is with a mail server that does not answer."""
+
+    def __init__(self, temporal: Client, task_queue: str) -> None:
+        super().__init__(temporal, task_queue)
+        self.hangs, self.answers = asyncio.Event(), asyncio.Event()
+        self._places = Places(1, timedelta(seconds=1))
+
+    @activity.defn(name="deliver")
+    async def deliver(self, slot: Slot) -> Delivery:
+        with as_application_errors():
+            async with self._places.taken():
+                if not self.hangs.is_set():
+                    self.hangs.set()
+                    await self.answers.wait()
+                return await super().deliver(slot)
+
+    async def others_done(self) -> bool:
+        return len(self.handed_out) == self._waiting - 1
+
+
+async def test_messages_that_find_all_local_places_taken_go_by_the_queue(house: House) -> None:
+    """A mail server that hangs holds up those that it has, and not those that come after."""
+    name = uuid4().hex[:8]
+    backlog = Hanging(house.temporal, name)
+    async with backlog.worker(runs=10, messages=1):
+        await backlog.cart_mails(name, 1)
+        await asyncio.wait_for(backlog.hangs.wait(), 60)
+        await backlog.cart_mails(name, OTHERS)
+        await eventually(backlog.others_done, what="all but the one that hangs are sent")
+        backlog.answers.set()
+        await eventually(backlog.done, what="all of it is done")

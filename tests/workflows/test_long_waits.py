@@ -87,8 +87,8 @@ async def test_a_thousand_cart_changes_reach_the_workflow_as_nothing(shop: TimeS
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> int:
     """Histories count as long after fewer events, so that the test needs no weeks of them."""
-    monkeypatch.setattr(base, "_LONG_HISTORY", 60)
-    return 60
+    monkeypatch.setattr(base, "_LONG_HISTORY", 30)
+    return 30
 
 
 async def test_a_cart_that_is_never_left_alone_goes_on_in_new_histories(shop: TimeSkippingShop, short: int) -> None:

@@ -14,7 +14,7 @@ from adapters.channels.memory import MemoryChannel
 from adapters.postgres.ledger import PostgresLedger
 from adapters.postgres.tables import audit
 from adapters.temporal.operator import RunOperator
-from domain.errors import NotFound, OperationRefused
+from domain.errors import ChannelUnavailable, NotFound, OperationRefused
 from domain.message import Letter
 from domain.operations import Leave, SkipWait
 from testing import TimeSkippingShop
@@ -180,14 +180,18 @@ async def test_an_operation_on_a_passage_that_is_over_does_not_hit_its_successor
 
 
 class Slow(MemoryChannel):
-    """A mail server that takes its time."""
+    """A mail server that takes its time, and may be away when it is asked first."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, away: bool = False) -> None:
         super().__init__()
+        self._away = away
         self.reached, self.answers = asyncio.Event(), asyncio.Event()
 
     async def send(self, letter: Letter) -> None:
         """Take a letter when the test lets it."""
+        if self._away:
+            self._away = False
+            raise ChannelUnavailable
         self.reached.set()
         await self.answers.wait()
         await super().send(letter)
@@ -197,7 +201,7 @@ async def test_leaving_is_answered_only_when_no_message_is_under_way_any_more(
     shop: TimeSkippingShop, operator: RunOperator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A letter with the mail server cannot be called back; the answer waits until its fate is known."""
-    slow = Slow()
+    slow = Slow(away=True)
     monkeypatch.setattr(shop.outbox, "send", slow.send)
     await shop.subscriber()
     await shop.track("Product Added", **MUG)
@@ -226,6 +230,8 @@ async def test_a_skip_that_was_refused_before_the_run_waited_can_be_asked_for_ag
 ) -> None:
     """The message is written down as sent, and its run has not heard of it: the refusal is about that moment."""
     record, recorded, goes_on = PostgresLedger.record, asyncio.Event(), asyncio.Event()
+    slow = Slow(away=True)
+    slow.answers.set()
 
     async def slowly(ledger: PostgresLedger, *what: Any) -> None:
         await record(ledger, *what)
@@ -233,6 +239,7 @@ async def test_a_skip_that_was_refused_before_the_run_waited_can_be_asked_for_ag
         await goes_on.wait()
 
     monkeypatch.setattr(PostgresLedger, "record", slowly)
+    monkeypatch.setattr(shop.outbox, "send", slow.send)
     await shop.plan("cart-recovery", quiet="PT0S")
     await shop.subscriber()
     await shop.track("Product Added", **MUG)
