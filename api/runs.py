@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from adapters.postgres import why
@@ -14,11 +14,11 @@ from api.keys import Reader, Writer
 from api.services import Wired
 from domain.errors import InvalidInput
 from domain.operations import Reason
+from domain.plans import StepName
 
 router = APIRouter(prefix="/api/v1/runs", tags=["admin"])
 
 Run = Annotated[str, Path(description="Its `run_id`, or the Workflow ID that the Temporal UI shows (its newest run).")]
-
 _RUN_ID = "3c1e9df2-5b4b-5f0e-8a55-0a4f0c9a5a11"
 _WHY: dict[str, Any] = {
     "run_id": _RUN_ID,
@@ -128,11 +128,16 @@ async def explain(run: Run, services: Wired, store: Reader) -> Why:
 @router.post(
     "/{run:path}/skip-wait",
     summary="End the wait that a run is in",
-    responses=documented(401, 403, 404, 409, 429, 503),
+    responses=documented(400, 401, 403, 404, 409, 429, 503),
 )
-async def skip_wait(run: Run, services: Wired, store: Writer) -> Skipped:
-    """Let a run ask at once; the gate still decides. A request that is repeated skips nothing more."""
-    done = await services.operator.skip_wait(store.store_id, run, f"key:{store.key_id}")
+async def skip_wait(
+    run: Run,
+    services: Wired,
+    store: Writer,
+    step: Annotated[StepName | None, Query(description="The step whose wait is meant, such as `reminder-2`.")] = None,
+) -> Skipped:
+    """Let a run ask at once; the gate still decides. A request that names its step skips nothing more if repeated."""
+    done = await services.operator.skip_wait(store.store_id, run, f"key:{store.key_id}", step)
     return Skipped.model_validate(done, from_attributes=True)
 
 

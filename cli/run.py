@@ -18,6 +18,7 @@ from cli.stack.keys import DEMO_STORE
 from cli.temporal import connector, leave_with
 from domain.errors import InvalidInput
 from domain.operations import Reason
+from domain.plans import StepName
 
 run = typer.Typer(help="Act on one run.", no_args_is_help=True)
 
@@ -68,11 +69,20 @@ def runs(
 
 
 @run.command("skip-wait")
-def skip_wait(run: RunName, store_id: StoreId = DEMO_STORE.store_id, data_dir: DataDir = _DATA_DIR) -> None:
+def skip_wait(
+    run: RunName,
+    step: Annotated[str | None, typer.Option(help="The step whose wait is meant; so it is safe to ask again.")] = None,
+    store_id: StoreId = DEMO_STORE.store_id,
+    data_dir: DataDir = _DATA_DIR,
+) -> None:
     """End the wait that a run is in; the gate still decides about the message."""
+    try:
+        TypeAdapter(StepName | None).validate_python(step)
+    except ValidationError as problem:
+        raise InvalidInput("step", "must be the name of a step, such as reminder-2") from problem
 
     async def act(operator: RunOperator) -> str:
-        return f"skipped: {(await operator.skip_wait(store_id, run, by_whom())).skipped}"
+        return f"skipped: {(await operator.skip_wait(store_id, run, by_whom(), step)).skipped}"
 
     _operate(act, data_dir)
 

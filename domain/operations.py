@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import Field
 
+from domain.plans import StepName
 from domain.values import UtcTime, Value
 
 Operator = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9:._-]{0,59}$")]
@@ -20,9 +21,11 @@ class SkipWait(Value):
 
     Attributes:
         run_id: The run that is meant; its workflow may be about another passage by now. None: whichever is under way.
+        step: The step whose wait is meant, so that a repetition cannot end the wait after it. None: whichever it is.
     """
 
     by: Operator
+    step: StepName | None = None
     run_id: UUID | None = None
 
 

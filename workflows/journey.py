@@ -4,8 +4,8 @@ It hides activity options, dedup keys, search attributes and the jump to the end
 a journey keeps its own `@workflow.defn`, `run` and signals. Signal handlers record and never await; `run` acts.
 """
 
-from collections.abc import AsyncIterator, Callable
-from datetime import datetime, timedelta
+from collections.abc import AsyncIterator
+from datetime import datetime
 from itertools import count
 from typing import Generic
 
@@ -16,28 +16,24 @@ with workflow.unsafe.imports_passed_through():
     from domain.plans import Step
     from domain.runs import Outcome, PutOff
     from domain.schedule import next_step, waits_from
-from workflows.operated import Operated, Wait
 from workflows.passage import Exited, PlanT
 from workflows.sending import abandon, deliver
-from workflows.timeline import grouped
+from workflows.waits import Waiting
 
 _LONG_HISTORY = 2_000
 """After so many events a run whose step is put off goes on with an empty history; Temporal ends one of 51,200."""
 
 
-class Journey(Operated[PlanT], Generic[PlanT]):
+class Journey(Waiting[PlanT], Generic[PlanT]):
     """What all journeys share."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._done: set[str] = set()
         self._settled_at: datetime | None = None
         self._due: datetime | None = None
         self._waited_from: datetime | None = None
-        self._step: str | None = None
-        self._asks_at: datetime | None = None
         self._asks = count(1)
-        self._acted = self._resumable = False
+        self._resumable = False
 
     async def steps_due(self) -> AsyncIterator[Step]:
         """Yield the steps that are not done, each when it is due; a plan replaced meanwhile counts at once."""
@@ -50,54 +46,31 @@ class Journey(Operated[PlanT], Generic[PlanT]):
             waited_from = self._settled_at or entry.begun_at
             if before is not None and before.step == step.name:
                 due, waited_from = before.due, before.waited_from
-            self._step, self._asks_at = step.name, due
+            self._step = step
             if await self._wait_out(due, f"before {step.name}", lambda known=replans: self._replans > known):  # type: ignore[misc]
+                if self.entry.plan.step(step.name) is None:
+                    await self._settle_lost()
                 continue
             self._due, self._waited_from = due, waited_from
             yield step
             self._done.add(step.name)
 
-    async def wait(self, delay: timedelta, *, summary: str) -> None:
-        """Wait; an exit ends the wait at once and leaves the block."""
-        await self._wait_out(workflow.now() + delay, summary)
-
-    async def wait_until(self, moment: datetime, *, summary: str) -> None:
-        """Wait until a moment (aware); it may have passed."""
-        await self._wait_out(moment, summary)
-
-    async def wait_for(
-        self, happened: Callable[[], bool], *, at_most: timedelta | Callable[[], timedelta] | None, summary: str
-    ) -> bool:
-        """Wait for what a signal records; return whether it happened in time (None: however long it takes).
-
-        A patience that the plan sets is a callable: it is asked again when the plan is replaced.
-        """
-        while True:
-            patience = at_most() if callable(at_most) else at_most
-            replanned = lambda known=self._replans: callable(at_most) and self._replans > known  # noqa: E731
-            either = lambda stop=replanned: happened() or stop()  # noqa: E731
-            if not await self._waited(Wait(summary, skippable=False), either, patience):
-                return False
-            if happened():
-                return True
-
     async def send(self, step: Step, *requires: Condition, again_if_stale: bool = False) -> Delivery:
         """Ask to send a step's message, again while it is put off, and say what became of it."""
-        due, self._step = self._due or workflow.now(), step.name
+        due, self._step = self._due or workflow.now(), step
         # What no timer brought about came due just now, however long the run has waited for it.
         waited_from = self._waited_from if self._due and self._waited_from else due
         self._acted = True
         while True:
-            self._asks_at = workflow.now()
-            self._leave_if_exiting()
+            self._leave_if_exiting(asking=True)
             entry, resumes, unpauses = self.entry, self._resumes, self._unpauses
             if (planned := entry.plan.step(step.name)) is None:
-                self._due = None
+                await self._settle_lost()
+                self._due = self._step = None
                 return Delivery(result=Result.DROPPED, because="the plan has this step no more")
-            step = planned
+            self._step = step = planned
             slot = self._slot(step, due, waited_from, requires, again_if_stale)
             delivery = await deliver(slot, lambda: self._exiting, at_once=entry.at_once)
-            self._asks_at = None
             if delivery is None:
                 raise Exited
             self._timeline.happened(step.name, f"{delivery.result}: {delivery.because}")
@@ -109,12 +82,12 @@ class Journey(Operated[PlanT], Generic[PlanT]):
                 await self.wait_for(back, at_most=None, summary=f"{step.name} waits: {delivery.because}")
             elif delivery.until is not None:
                 waited_from, due = decided_at, delivery.until
-                self._asks_at = due
                 await self._go_on_anew(step, due, waited_from, slot.ask)
                 await self._wait_out(due, f"{step.name} waits: {delivery.because}", self._sooner(unpauses, delivery))
             else:
                 self._settled_at, self._due, self._step = decided_at, None, None
-                self._done.add(step.name)
+                if not (again_if_stale and delivery.result is Result.STALE):
+                    self._done.add(step.name)
                 return delivery
 
     def _slot(
@@ -128,14 +101,14 @@ class Journey(Operated[PlanT], Generic[PlanT]):
             again_if_stale=again_if_stale, plan_version=entry.plan_version, ask=next(self._asks),
         )  # fmt: skip
 
-    async def _leaving(self) -> None:
-        """Settle what a local attempt may have left: if its worker died, the run does not know that there was one.
+    async def _settle_lost(self) -> None:
+        """Settle a step that is not asked for any more: a worker that dies in a local attempt leaves no trace of it.
 
-        Its task is done anew, with all that has come meanwhile, and if an exit is among it nobody asks again (G3).
+        The run's task is done anew, with all that has come meanwhile, as if there had been no attempt (G3).
         """
-        step = self.entry.plan.step(self._step) if self._step is not None else None
-        if self.entry.at_once and step is not None and self._asks_at is not None and self._asks_at <= workflow.now():
-            await abandon(self._slot(step, self._asks_at, self._asks_at, (), False), left=True)
+        if self.entry.at_once and (step := self._next_step) is not None:
+            now = workflow.now()
+            await abandon(self._slot(step, now, now, (), False), left=True)
 
     async def _go_on_anew(self, step: Step, due: datetime, waited_from: datetime, asks: int) -> None:
         """Leave a long history behind; only a `run` that had nothing to do before its steps can begin again."""
@@ -148,23 +121,3 @@ class Journey(Operated[PlanT], Generic[PlanT]):
             settled_at=self._settled_at, asks=asks,
         )  # fmt: skip
         workflow.continue_as_new(self.entry.model_copy(update={"put_off": put_off}))
-
-    async def _wait_out(self, moment: datetime, summary: str, unless: Callable[[], bool] = lambda: False) -> bool:
-        return await self._waited(Wait(summary, skippable=True), unless, moment - workflow.now())
-
-    async def _waited(self, wait: Wait, happened: Callable[[], bool], at_most: timedelta | None) -> bool:
-        self._leave_if_exiting()
-        if at_most is not None and at_most <= timedelta(0):
-            return happened()
-        self._wait, self._acted = wait, True
-        self._timeline.waiting(at_most, wait.summary)
-        try:
-            over = lambda: self._exiting or wait.over or happened()  # noqa: E731
-            groups = grouped(self._step)
-            await workflow.wait_condition(over, timeout=at_most, timeout_summary=wait.summary, event_groups=groups)
-        except TimeoutError:
-            return False
-        finally:
-            self._wait = None
-        self._leave_if_exiting()
-        return happened()

@@ -21,7 +21,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.errors import JourneysError, NotFound, OperationRefused
     from domain.facts import MarketingResumed
     from domain.operations import Leave, Note, Replan, SkipWait
-    from domain.plans import Plan
+    from domain.plans import Plan, Step
     from domain.runs import Outcome
 from workflows.passage import Passage, PlanT
 
@@ -30,10 +30,17 @@ _RETRY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=tim
 
 
 class Wait:
-    """A wait that a run is in; one that waits for nothing but the time can be skipped."""
+    """A wait that a run is in; one that waits for nothing but the time can be skipped.
 
-    def __init__(self, summary: str, *, skippable: bool) -> None:
+    Args:
+        summary: What is waited for, in words for a marketer.
+        step: The step that comes after it; None: nothing more is sent.
+        skippable: Whether it waits for nothing but the time.
+    """
+
+    def __init__(self, summary: str, step: Step | None, *, skippable: bool) -> None:
         self.summary = summary
+        self.step = step
         self.skippable = skippable
         self.over = False
 
@@ -53,6 +60,8 @@ class Operated(Passage[PlanT], Generic[PlanT]):
         """Return what was being waited for."""
         command = await self._accepted(SkipWait, given)
         wait = self._wait
+        if command.step is not None and (wait is None or wait.step is None or wait.step.name != command.step):
+            raise _refused(f"the run does not wait for {command.step}; if it did, that is over")
         if wait is None:
             raise _refused("the run is not waiting; it is being decided or sent right now")
         if not wait.skippable:

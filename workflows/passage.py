@@ -21,7 +21,15 @@ PlanT = TypeVar("PlanT", bound=Plan)
 
 
 class Exited(Exception):  # noqa: N818 - a jump, not a fault; it never leaves `until_exit`
-    """The run has ended: leave the block."""
+    """The run has ended: leave the block.
+
+    Args:
+        asking: It would have asked to send by now, so perhaps it has, and its worker died in the attempt.
+    """
+
+    def __init__(self, *, asking: bool = False) -> None:
+        super().__init__()
+        self.asking = asking
 
 
 class Passage(Rules, Generic[PlanT]):
@@ -52,8 +60,9 @@ class Passage(Rules, Generic[PlanT]):
         try:
             yield
             self.exit(Outcome.COMPLETED, because="all steps done")
-        except Exited:
-            await self._leaving()
+        except Exited as jump:
+            if jump.asking:
+                await self._settle_lost()
         self._left = True
         await workflow.wait_condition(workflow.all_handlers_finished)
         self.outcome, because = self._exit or (Outcome.COMPLETED, "")
@@ -83,8 +92,8 @@ class Passage(Rules, Generic[PlanT]):
         self.exit(outcome, because=because)
         raise Exited
 
-    async def _leaving(self) -> None:
-        """Do what an exit leaves to be done."""
+    async def _settle_lost(self) -> None:
+        """Settle what an attempt may have left that the run does not know of."""
 
     @workflow.signal(description="The customer enters again: this passage ends and the next one begins.")
     def restarted(self, command: RestartRun) -> None:
@@ -117,6 +126,6 @@ class Passage(Rules, Generic[PlanT]):
             self.exit(self._successor.ends, because="entered again")
         return self._exit is not None
 
-    def _leave_if_exiting(self) -> None:
+    def _leave_if_exiting(self, *, asking: bool = False) -> None:
         if self._exiting:
-            raise Exited
+            raise Exited(asking=asking)

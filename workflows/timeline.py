@@ -35,9 +35,9 @@ class Timeline:
         workflow.set_current_details("\n".join([*self._lines, line]))
 
 
-def grouped(step: str | None) -> Sequence[workflow.EventGroup] | None:
+def grouped(step: str) -> Sequence[workflow.EventGroup]:
     """Return the event group of a step: the UI shows its waits and its deliveries together."""
-    return None if step is None else [workflow.create_event_group(step)]
+    return [workflow.create_event_group(step)]
 
 
 def local(moment: datetime, zone: str) -> str:

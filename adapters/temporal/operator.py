@@ -18,6 +18,7 @@ from adapters.postgres.audit import PostgresOperations
 from adapters.temporal.engine import DOWN
 from domain.errors import NotFound, OperationRefused, Unavailable
 from domain.operations import Leave, Note, Operator, SkipWait
+from domain.plans import StepName
 from domain.ports import Clock
 from domain.runs import Outcome
 from domain.values import Value
@@ -58,21 +59,21 @@ class RunOperator:
         self._clock = clock
         self._client: Client | None = None
 
-    async def skip_wait(self, store_id: str, name: str, by: Operator) -> Skipped:
+    async def skip_wait(self, store_id: str, name: str, by: Operator, step: StepName | None = None) -> Skipped:
         """End the wait that a run is in; the gate still decides about the message.
 
-        A request that is repeated because its answer was lost skips nothing more: it is the same Update, until the run
-        has decided about a message since.
+        A request that is repeated because its answer was lost skips nothing more, if it names the step whose wait is
+        meant; if not, it is the same Update only until the run has decided about a message since.
 
         Raises:
             NotFound: The store has no such run.
-            OperationRefused: It is over, or does not wait for a time.
+            OperationRefused: It is over, does not wait for a time, or does not wait for that step.
             Unavailable: Temporal or the database is down, or no worker answers in time.
         """
         run = await self._open(store_id, name)
         state = await why.state(self._engine, store_id, run.run_id)
         update_id = f"skip-wait:{run.run_id}:{hashlib.sha256(state.encode()).hexdigest()[:16]}"
-        command = SkipWait(by=by, run_id=run.run_id)
+        command = SkipWait(by=by, run_id=run.run_id, step=step)
         try:
             skipped: str = await self._update(run, "skip_wait", command, update_id)
         except _Gone:

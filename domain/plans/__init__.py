@@ -14,7 +14,7 @@ from domain.plans.browse_abandonment import BrowseAbandonmentPlan
 from domain.plans.cart_recovery import CartRecoveryPlan
 from domain.plans.double_opt_in import DoubleOptInPlan
 from domain.plans.follow_up import PREFIX, FollowUpPlan, FollowUpStep, is_follow_up
-from domain.plans.plan import SLACK, Plan, Step, Wait
+from domain.plans.plan import SLACK, Plan, Step, StepName, Wait
 from domain.plans.post_purchase import PostPurchasePlan
 from domain.plans.price_drop import PriceDropPlan
 from domain.plans.welcome import WelcomePlan
@@ -34,6 +34,7 @@ __all__ = [
     "PostPurchasePlan",
     "PriceDropPlan",
     "Step",
+    "StepName",
     "Wait",
     "WelcomePlan",
     "WinBackPlan",

@@ -14,6 +14,9 @@ SLACK = timedelta(days=7)
 """How much longer than its waits a run may take (deferred sends, a provider that is down)."""
 
 
+StepName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+
+
 class Step(Value):
     """One message slot of a journey.
 
@@ -33,7 +36,7 @@ class Step(Value):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")
+    name: StepName
     template: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,59}$")
     delay: Wait = timedelta(0)
     topic: Topic = Topic.MARKETING

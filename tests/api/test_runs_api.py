@@ -198,8 +198,12 @@ async def test_an_operator_hurries_a_run_and_ends_it_and_both_are_on_record(
     await shop.until_said(1)
     run = str((await run_of(shop)).run_id)
 
-    assert await admin.post(run, "skip-wait") == (200, {"run_id": run, "skipped": "before reminder-2"})
+    assert await admin.post(run, "skip-wait?step=reminder-2") == (200, {"run_id": run, "skipped": "before reminder-2"})
     await shop.until_said(2)
+    status, refusal = await admin.post(run, "skip-wait?step=reminder-2")
+    assert (status, refusal["code"]) == (409, "refused")
+    assert "does not wait for reminder-2" in refusal["errors"][0]["message"]
+    assert (await admin.post(run, "skip-wait?step=Reminder 2"))[0] == 400
     left = await admin.post(run, "leave", {"because": "asked the shop"})
     assert left == (200, {"run_id": run, "outcome": "left"})
     told = await admin.why(run)

@@ -68,14 +68,17 @@ async def test_a_run_is_found_explained_hurried_and_ended_from_a_terminal(
     """From the customer's address to the end of the run; what was done is part of the explanation."""
     name = str(run.run_id)
     listed = await terminal("runs", "--customer", "ada@example.com")
-    skipped = await terminal("run", "skip-wait", name)
+    skipped = await terminal("run", "skip-wait", name, "--step", "reminder-2")
     await shop.until_said(2)
+    again = await terminal("run", "skip-wait", name, "--step", "reminder-2")
     left = await terminal("run", "leave", run.workflow_id, "--because", "asked the shop")
     code, story, _ = await terminal("why", name)
 
     assert listed[0] == 0
     assert f"{name}  cart-recovery" in listed[1]
     assert skipped == (0, "skipped: before reminder-2\n", "")
+    assert (again[0], again[1]) == (1, "")
+    assert "does not wait for reminder-2" in again[2]
     assert left == (0, "over: left\n", "")
     assert code == 0
     for line in (
@@ -104,6 +107,7 @@ async def test_why_as_json_is_what_the_api_answers(terminal: Terminal, run: Any)
         (["runs"], 2, "either --customer or --journey"),
         (["runs", "--customer", "nobody"], 1, "there is no such customer"),
         (["run", "leave", "RUN", "--because", "ann@example.com"], 2, "because: must be one line"),
+        (["run", "skip-wait", "RUN", "--step", "Reminder 2"], 2, "step: must be the name of a step"),
         (["run", "skip-wait", "RUN"], 1, "Temporal does not answer"),
     ],
 )

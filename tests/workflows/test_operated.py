@@ -78,6 +78,39 @@ async def test_a_repeated_request_to_skip_skips_nothing_more(shop: TimeSkippingS
     assert len(shop.outbox.letters) == 2
 
 
+async def test_a_request_that_names_its_step_is_harmless_however_late_it_is_repeated(
+    shop: TimeSkippingShop, operator: RunOperator
+) -> None:
+    """The message it asked for has gone out, and the run waits for the next: that wait was not meant."""
+    run = await cart_after_the_first_reminder(shop)
+    assert (await operator.skip_wait(shop.store_id, run, BY, "reminder-2")).skipped == "before reminder-2"
+    await shop.until_said(2)
+
+    for step in ("reminder-2", "reminder-1", "reminder-9"):
+        with pytest.raises(OperationRefused, match=f"does not wait for {step}"):
+            await operator.skip_wait(shop.store_id, run, BY, step)
+    await shop.skip(hours=24)
+    assert len(shop.outbox.letters) == 2
+    assert len(await noted(shop)) == 1
+    assert (await operator.skip_wait(shop.store_id, run, BY, "reminder-3")).skipped == "before reminder-3"
+    assert (await shop.until_said(3))[2] == ("reminder-3", "sent")
+
+
+async def test_a_message_that_was_put_off_is_asked_for_again_by_its_step(
+    shop: TimeSkippingShop, operator: RunOperator
+) -> None:
+    """Two requests for one step: the gate is asked twice, and one mail goes out."""
+    await shop.subscriber()
+    await shop.track("Product Added", **MUG)
+    run = await run_of(shop, "cart-recovery")
+    for _ in range(2):
+        assert (await operator.skip_wait(shop.store_id, run, BY, "reminder-1")).skipped
+        assert await shop.until_said(1) == [("reminder-1", "deferred")]
+    await shop.skip(minutes=61)
+    assert await shop.until_said(1) == [("reminder-1", "sent")]
+    assert len(shop.outbox.letters) == 1
+
+
 async def test_a_skip_in_the_start_delay_is_answered_at_once_and_does_not_override_the_gate(
     shop: TimeSkippingShop, operator: RunOperator
 ) -> None:
