@@ -16,13 +16,14 @@ from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import pytest
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio.client import WorkflowHandle
 from temporalio.common import SearchAttributeKey
 from temporalio.testing import WorkflowEnvironment
 
@@ -36,6 +37,7 @@ from adapters.temporal.search_attributes import KEYWORDS
 from domain import ids
 from domain.commands import EndRun
 from domain.message import StoreCard
+from domain.operations import Replan
 from domain.plans import Step, WelcomePlan
 from domain.runs import Entry, Outcome
 from domain.sending_rules import Interrupted, SendingRules
@@ -104,11 +106,16 @@ class DeadlyMailServer:
 
 @dataclass(frozen=True)
 class Case:
-    """A message whose worker dies at a line, under a store's rule."""
+    """A message whose worker dies at a line, under a store's rule.
+
+    Attributes:
+        delay: How long its run waits before it.
+    """
 
     store_id: str
     line: Line
     expected: Expected
+    delay: timedelta = timedelta(0)
     customer_id: UUID = field(default_factory=new_id)
     run_id: UUID = field(default_factory=new_id)
 
@@ -200,83 +207,102 @@ def workflow_id(case: Case) -> str:
 
 def entry(case: Case, now: datetime) -> Entry[WelcomePlan]:
     """Begin a welcome of one message."""
-    plan = WelcomePlan(steps=(Step(name="welcome-1", template="welcome", transactional=True),))
+    plan = WelcomePlan(steps=(Step(name="welcome-1", template="welcome", delay=case.delay, transactional=True),))
     return Entry(
         store_id=case.store_id, journey="welcome", customer_id=case.customer_id, run_id=case.run_id, plan_version=0,
         plan=plan, since=now, begun_at=now, at_once=True,
     )  # fmt: skip
 
 
-async def test_a_worker_killed_at_any_line_never_leads_to_two_messages(
-    settings: Settings,
-    engine: AsyncEngine,
-    store: Shop,
-    temporal: WorkflowEnvironment,
-    provider: tuple[DeadlyMailServer, int],
-) -> None:
-    """G3: what surely was not handed over is sent once; what may have been is settled by the store's rule."""
+@dataclass(frozen=True)
+class Battlefield:
+    """What the workers need: where they are told to send, and Temporal."""
+
+    settings: Settings
+    engine: AsyncEngine
+    temporal: WorkflowEnvironment
+    deadly: DeadlyMailServer
+
+    def wiring(self, cases: list[Case], line: Line | None = None) -> Wiring:
+        """Tell a worker of these cases what it needs."""
+        address = self.temporal.client.service_client.config.target_host
+        return Wiring(self.settings, address, [case.queue for case in cases], line)
+
+    async def after_the_death(self, cases: list[Case]) -> list[WorkflowHandle[Any, Outcome]]:
+        """Begin the runs, and return them when each has lost its worker."""
+        now = datetime.now(UTC)
+        await written_down(self.engine, cases, now)
+        start = self.temporal.client.start_workflow
+        begun = [
+            await start(Welcome.run, entry(case, now), id=workflow_id(case), task_queue=case.queue) for case in cases
+        ]
+        with processes([self.wiring([case], case.line) for case in cases]) as victims:
+            for case, victim in zip(cases, victims, strict=True):
+                assert victim.pid is not None
+                self.deadly.pids[case.line, case.address] = victim.pid
+            await asyncio.gather(*(asyncio.to_thread(victim.join, DEADLINE_S) for victim in victims))
+            assert {c.queue: v.exitcode for c, v in zip(cases, victims, strict=True)} == {
+                case.queue: -signal.SIGKILL for case in cases
+            }
+        return begun
+
+    async def found(self, cases: list[Case]) -> dict[str, Expected]:
+        """Return what there is in the end."""
+        async with as_owner(self.engine) as connection:
+            rows = (await connection.execute(select(messages.c.run_id, messages.c.state))).all()
+        states = {row.run_id: row.state for row in rows}
+        return {c.queue: Expected(states[c.run_id], len(self.deadly.message_ids(c.address))) for c in cases}
+
+
+@pytest.fixture
+def battle(
+    settings: Settings, engine: AsyncEngine, temporal: WorkflowEnvironment, provider: tuple[DeadlyMailServer, int]
+) -> Battlefield:
     deadly, port = provider
-    now = datetime.now(UTC)
+    told = settings.model_copy(update={"smtp_url": f"smtp://127.0.0.1:{port}"})
+    return Battlefield(told, engine, temporal, deadly)
+
+
+def over(case: Case) -> EndRun:
+    """Have the run end for a reason outside its journey."""
+    return EndRun(run_id=case.run_id, workflow_id=workflow_id(case), outcome=Outcome.EXPIRED)
+
+
+async def test_a_worker_killed_at_any_line_never_leads_to_two_messages(battle: Battlefield, store: Shop) -> None:
+    """G3: what surely was not handed over is sent once; what may have been is settled by the store's rule."""
     cases = [Case(store.store_id, line, expected) for line, expected in GIVEN_UP.items()]
     cases += [Case("eager", line, expected) for line, expected in SENT_AGAIN.items()]
-    await eager_store(engine, now)
-    await written_down(engine, cases, now)
-    told = settings.model_copy(update={"smtp_url": f"smtp://127.0.0.1:{port}"})
-    address = temporal.client.service_client.config.target_host
-    handles = [
-        await temporal.client.start_workflow(Welcome.run, entry(case, now), id=workflow_id(case), task_queue=case.queue)
-        for case in cases
-    ]
-
-    with processes([Wiring(told, address, [case.queue], case.line) for case in cases]) as victims:
-        for case, victim in zip(cases, victims, strict=True):
-            assert victim.pid is not None
-            deadly.pids[case.line, case.address] = victim.pid
-        await asyncio.gather(*(asyncio.to_thread(victim.join, DEADLINE_S) for victim in victims))
-        assert {c.queue: v.exitcode for c, v in zip(cases, victims, strict=True)} == {
-            case.queue: -signal.SIGKILL for case in cases
-        }
-    with processes([Wiring(told, address, [case.queue for case in cases])]):
+    await eager_store(battle.engine, datetime.now(UTC))
+    begun = await battle.after_the_death(cases)
+    with processes([battle.wiring(cases)]):
         async with asyncio.timeout(DEADLINE_S):
-            outcomes = [await handle.result() for handle in handles]
+            outcomes = [await run.result() for run in begun]
 
     assert outcomes == [Outcome.COMPLETED] * len(cases)
-    async with as_owner(engine) as connection:
-        rows = (await connection.execute(select(messages.c.run_id, messages.c.state))).all()
-    states = {row.run_id: row.state for row in rows}
-    found = {c.queue: Expected(states[c.run_id], len(deadly.message_ids(c.address))) for c in cases}
-    assert found == {case.queue: case.expected for case in cases}
+    assert await battle.found(cases) == {case.queue: case.expected for case in cases}
     for case in cases:
-        assert len(set(deadly.message_ids(case.address))) <= 1
+        assert len(set(battle.deadly.message_ids(case.address))) <= 1
 
 
-async def test_a_message_is_settled_though_its_run_ends_before_a_worker_is_back(
-    settings: Settings,
-    engine: AsyncEngine,
-    store: Shop,
-    temporal: WorkflowEnvironment,
-    provider: tuple[DeadlyMailServer, int],
-) -> None:
-    """G3: the run's task is done anew with the exit in it, so it never knows that there was a local attempt."""
-    deadly, port = provider
-    now = datetime.now(UTC)
-    case = Case(store.store_id, Line.BEFORE_250, Expected("unknown", 1))
-    await written_down(engine, [case], now)
-    told = settings.model_copy(update={"smtp_url": f"smtp://127.0.0.1:{port}"})
-    address = temporal.client.service_client.config.target_host
-    handle = await temporal.client.start_workflow(
-        Welcome.run, entry(case, now), id=workflow_id(case), task_queue=case.queue
-    )
-    with processes([Wiring(told, address, [case.queue], case.line)]) as (victim,):
-        assert victim.pid is not None
-        deadly.pids[case.line, case.address] = victim.pid
-        await asyncio.to_thread(victim.join, DEADLINE_S)
-        assert victim.exitcode == -signal.SIGKILL
-    await handle.signal("ended", EndRun(run_id=case.run_id, workflow_id=handle.id, outcome=Outcome.EXPIRED))
-    with processes([Wiring(told, address, [case.queue])]):
+async def test_a_message_is_settled_though_its_run_does_not_ask_for_it_again(battle: Battlefield, store: Shop) -> None:
+    """G3: the run's task is done anew with an exit in it, or a plan without the step, as if nobody had ever asked."""
+    ended = Case(store.store_id, Line.BEFORE_250, Expected("unknown", 1))
+    moved = [
+        Case(store.store_id, Line.AFTER_250, Expected("unknown", 1)),
+        Case(store.store_id, Line.MARKED, Expected("unknown", 0), delay=timedelta(seconds=6)),
+    ]
+    lost = [ended, *moved]
+    runs_lost = await battle.after_the_death(lost)
+    await runs_lost[0].signal("ended", over(ended))
+    later = WelcomePlan(steps=(Step(name="another", template="welcome", delay=timedelta(days=30)),))
+    replan = Replan(version=1, plan=later.model_dump(mode="json"), mode="move")
+    answers = asyncio.gather(*(run.execute_update("replan", replan) for run in runs_lost[1:]))
+    with processes([battle.wiring(lost)]):
         async with asyncio.timeout(DEADLINE_S):
-            assert await handle.result() is Outcome.EXPIRED
+            assert await answers == [1, 1]
+            for case, run in zip(moved, runs_lost[1:], strict=True):
+                await run.signal("ended", over(case))
+            outcomes = [await run.result() for run in runs_lost]
 
-    async with as_owner(engine) as connection:
-        (state,) = (await connection.execute(select(messages.c.state))).scalars()
-    assert Expected(state, len(deadly.message_ids(case.address))) == case.expected
+    assert outcomes == [Outcome.EXPIRED] * len(lost)
+    assert await battle.found(lost) == {case.queue: case.expected for case in lost}

@@ -12,7 +12,7 @@ from temporalio.client import WorkflowUpdateFailedError
 
 from adapters.channels.memory import MemoryChannel
 from adapters.postgres.ledger import PostgresLedger
-from adapters.postgres.tables import audit
+from adapters.postgres.tables import audit, messages
 from adapters.temporal.operator import RunOperator
 from domain.errors import ChannelUnavailable, NotFound, OperationRefused
 from domain.message import Letter
@@ -76,6 +76,24 @@ async def test_a_repeated_request_to_skip_skips_nothing_more(shop: TimeSkippingS
     await shop.until_said(2)
     assert len(await noted(shop)) == 1
     assert len(shop.outbox.letters) == 2
+
+
+async def test_what_an_operator_did_is_on_record_before_what_comes_of_it(
+    shop: TimeSkippingShop, operator: RunOperator
+) -> None:
+    """Whoever reads the audit log never finds a message that was hurried by nobody."""
+    run = await cart_after_the_first_reminder(shop)
+    await operator.skip_wait(shop.store_id, run, BY)
+    await shop.until_said(2)
+
+    async with as_owner(shop.engine) as connection:
+        noted_at = await connection.scalar(select(audit.c.at).where(audit.c.action == "skip_wait"))
+        claimed_at = await connection.scalar(select(messages.c.claimed_at).where(messages.c.step == "reminder-2"))
+    kinds = [event.event_type for event in (await (await shop.handle("cart-recovery")).fetch_history()).events]
+    second = [at for at, kind in enumerate(kinds) if kind == EventType.EVENT_TYPE_MARKER_RECORDED][1]
+
+    assert noted_at <= claimed_at
+    assert kinds.index(EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED) < second
 
 
 async def test_a_request_that_names_its_step_is_harmless_however_late_it_is_repeated(

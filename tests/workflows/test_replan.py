@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from temporalio.client import WorkflowHistory, WorkflowUpdateFailedError
 
 from activities.rollout import PAGE
@@ -223,6 +223,23 @@ async def test_a_message_that_is_put_off_goes_out_by_the_new_template(shop: Time
     await shop.skip(minutes=50)
 
     assert [(step, template) for step, template, _ in await sent(shop)] == [("reminder-1", "cart-reminder-2")]
+
+
+async def test_what_a_lost_attempt_left_is_settled_though_its_step_is_taken_away(shop: TimeSkippingShop) -> None:
+    """A worker that died in a local attempt left `sending` behind, and the run does not know of it (G3)."""
+    await shop.subscriber()
+    await shop.track("Product Added", **MUG)
+    await shop.skip(minutes=50)
+    await shop.track("Product Added", **MUG)
+    await shop.skip(minutes=15)
+    assert await shop.said() == [("reminder-1", "deferred")]
+    async with as_owner(shop.engine) as connection:
+        await connection.execute(update(messages).values(state="sending", sending_at=shop.now))
+    other = [{"name": "other", "template": "cart-reminder-2", "topic": "abandoned_cart_emails"}]
+    await rolled_out(shop, await order(shop, "cart-recovery", "move", steps=other))
+    await shop.skip(minutes=50)
+
+    assert await shop.until_said(2) == [("reminder-1", "unknown"), ("other", "sent")]
 
 
 async def test_the_patience_for_a_restock_can_be_changed_while_it_is_waited_for(shop: TimeSkippingShop) -> None:
