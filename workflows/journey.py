@@ -1,4 +1,4 @@
-"""The base of every journey: waits that an exit ends, steps that come due, and sends that may be put off.
+"""The base of every journey: steps that come due, and sends that may be put off.
 
 It hides activity options, dedup keys, search attributes and the jump to the end. It does not hide Temporal:
 a journey keeps its own `@workflow.defn`, `run` and signals. Signal handlers record and never await; `run` acts.
