@@ -78,9 +78,18 @@ def one_of(column: ColumnElement[Any], values: list[Any]) -> ColumnElement[bool]
     return column == any_(placeholder)
 
 
-def any_of(query: Select[Any]) -> ColumnElement[Any]:
-    """Say that a column equals one of what a query of one column finds, which Postgres then looks up in an index."""
-    return any_(func.array(query.scalar_subquery(), type_=ARRAY(query.selected_columns[0].type)))
+def any_of(query: Select[Any], *more: Any) -> ColumnElement[Any]:
+    """Say that a column equals one of what a query of one column finds, which Postgres then looks up in an index.
+
+    Args:
+        query: Finds values.
+        more: Further values.
+    """
+    several = ARRAY(query.selected_columns[0].type)
+    found: ColumnElement[Any] = func.array(query.scalar_subquery(), type_=several)
+    for value in more:
+        found = func.array_append(found, value, type_=several)
+    return any_(found)
 
 
 @cache

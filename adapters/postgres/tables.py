@@ -120,9 +120,15 @@ Index("ix_events_open", events.c.shard, events.c.id, postgresql_where=OPEN)
 # Whose events are held back is asked with every batch, and nearly always they are nobody's.
 Index("ix_events_retry", events.c.shard, events.c.retry_at, postgresql_where=text(f"{OPEN} and retry_at is not null"))
 Index("ix_events_parked", events.c.store_id, events.c.id, postgresql_where=text("state = 'parked'"))
-# The gate asks whether an accepted event of a customer is still unapplied, by each identity it knows.
+# The gate asks whether an accepted event of a customer is still unapplied, by each identity it knows. Every event is
+# among these for a moment, and leaves a dead entry; so each index can be used for its own identity alone.
 for _identity in ("user_id", "anonymous_id", "email", "customer_id"):
-    Index(f"ix_events_unapplied_{_identity}", events.c.store_id, events.c[_identity], postgresql_where=UNAPPLIED)
+    Index(
+        f"ix_events_unapplied_by_{_identity}",
+        events.c.store_id,
+        events.c[_identity],
+        postgresql_where=text(f"{UNAPPLIED} and {_identity} is not null"),
+    )
 
 # Which events there are, by what their clients call them: a unique key of `events` would have to hold their ids.
 dedup_keys = Table(
