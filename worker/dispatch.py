@@ -60,29 +60,33 @@ class Dispatch:
         self._commands_at_once = asyncio.Semaphore(COMMANDS_AT_ONCE)
 
     async def apply(self, batch: Sequence[Queued]) -> list[Queued]:
-        """Apply the pending events of a batch in one transaction; if that fails, one by one to find the culprit."""
+        """Apply the pending events of a batch in one transaction; if that fails, by halves to find the culprit."""
+        return await self._apply_what_is_free(batch, set())
+
+    async def _apply_what_is_free(self, batch: Sequence[Queued], held: set[tuple[str, str]]) -> list[Queued]:
+        """Apply all but the events of the identities that are held up, and add to these whose event fails by itself."""
+        free = [queued for queued in batch if _identity(queued) not in held]
+        if not free:
+            return []
         try:
-            return await self._apply_together(batch)
+            return await self._apply_together(free)
         except PoolTimeout:
             raise
         except DBAPIError as error:
-            if error.connection_invalidated:
+            # The database's trouble, not the event's.
+            if error.connection_invalidated or (len(free) == 1 and isinstance(error, OperationalError)):
                 raise
+            problem: Exception = error
         except Exception as error:  # noqa: BLE001 - whatever one event does, the others go on
-            log.debug("batch failed", error=type(error).__name__)
-        done: list[Queued] = []
-        held: set[tuple[str, str]] = set()
-        for queued in batch:
-            if _identity(queued) in held:
-                continue
-            try:
-                done += await self._apply_together([queued])
-            except (OperationalError, PoolTimeout):
-                raise  # the database's trouble, not the event's
-            except Exception as error:  # noqa: BLE001
-                held.add(_identity(queued))
-                await self._failed(queued, error)
-        return done
+            problem = error
+        if len(free) == 1:
+            held.add(_identity(free[0]))
+            await self._failed(free[0], problem)
+            return []
+        log.debug("batch failed", error=type(problem).__name__)
+        middle = len(free) // 2
+        before = await self._apply_what_is_free(free[:middle], held)
+        return before + await self._apply_what_is_free(free[middle:], held)
 
     async def _apply_together(self, batch: Sequence[Queued]) -> list[Queued]:
         now = self._clock()

@@ -8,7 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 
-HANDFUL = 32
+HANDFUL = 100
 """Events enough that what their transaction costs by itself is little beside them."""
 AT_ONCE = 8
 """Handfuls that a router works on side by side."""
