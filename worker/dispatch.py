@@ -65,7 +65,7 @@ class Dispatch:
 
     async def _apply_what_is_free(self, batch: Sequence[Queued], held: set[tuple[str, str]]) -> list[Queued]:
         """Apply all but the events of the identities that are held up, and add to these whose event fails by itself."""
-        free = [queued for queued in batch if _identity(queued) not in held]
+        free = [queued for queued in batch if _identity(queued) not in held] if held else batch
         if not free:
             return []
         try:
