@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 import structlog
-from temporalio.worker import PollerBehaviorAutoscaling, Worker
+from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
 
 import templates
 from activities.deliver import Deliver
@@ -59,6 +59,7 @@ POOL = 20
 """Connections to Postgres that a worker or a router keeps; half as many again under load."""
 TASKS = 200
 """Of runs, at a time: four times the local attempts, and few enough to be through in the ten seconds of a task."""
+POLLERS = 20
 TRUSTED_S = 1.0
 """Under load nearly every connection has answered since, and what fails of a dead one is tried again."""
 
@@ -104,8 +105,10 @@ async def run_worker(settings: Settings) -> None:
             max_concurrent_workflow_tasks=TASKS,
             max_concurrent_local_activities=TASKS,
             # Five pollers, of which one asks for runs that are not in the cache, had runs wait while nobody was busy.
-            workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
-            activity_task_poller_behavior=PollerBehaviorAutoscaling(),
+            # Where the SDK chooses how many, it loses tasks that come as it stops one: these are missed after 10 s.
+            workflow_task_poller_behavior=PollerBehaviorSimpleMaximum(POLLERS),
+            nonsticky_to_sticky_poll_ratio=0.5,
+            activity_task_poller_behavior=PollerBehaviorSimpleMaximum(POLLERS),
             interceptors=[LogContext()],
             **versioning(settings.deployment, settings.build_id),
         )

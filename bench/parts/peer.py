@@ -10,6 +10,7 @@ import time
 from urllib.parse import urlsplit
 
 from sqlalchemy import select
+from temporalio.api.enums.v1 import EventType
 
 from adapters.postgres.tables import decisions, messages
 from adapters.postgres.tenancy import as_store
@@ -33,6 +34,7 @@ async def peer(run: Run) -> None:
         await _reaction(run, place)
         await _mails(run, place, run.of(small=60, full=2_000), 1, 41)
         await _mails(run, place, run.of(small=30, full=700), 3, 42)
+        run.found("tasks that the worker was given and lost", await _lost_tasks(place), "tasks", goal=at_most(0))
         await _exact(run, place)
         await _exits(run, place)
         memory = watched.memory_mb()
@@ -107,6 +109,20 @@ async def _mails(run: Run, place: House, count: int, each: int, peers: float) ->
     rate = count * each / (last - began)
     run.found(f"mails, {count} customers x {each}", rate, "mails/s", goal=at_least(peers))
     await _quiet(place)
+
+
+async def _lost_tasks(place: House) -> int:
+    """Count the tasks of runs that were handed out, and of which Temporal heard nothing more."""
+    lost, turns = 0, asyncio.Semaphore(8)
+
+    async def look(workflow_id: str) -> None:
+        nonlocal lost
+        async with turns:
+            async for event in place.temporal.get_workflow_handle(workflow_id).fetch_history_events():
+                lost += event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT
+
+    await asyncio.gather(*(look(workflow_id) for workflow_id in await place.ended_runs()))
+    return lost
 
 
 async def _exact(run: Run, place: House) -> None:

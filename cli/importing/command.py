@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from adapters import garbage
 from adapters.postgres import imports
 from adapters.postgres.import_lines import Block
 from adapters.postgres.imports import CustomerImport
@@ -92,8 +93,10 @@ async def _import(
     whole = await KeptAddresses(engine).whole(store_id)
     prepare = partial(block_of, header=source.header, arrival=arrival, whole_addresses=whole)
 
-    # Not by fork: this process has threads by now.
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    # Not by fork: this process has threads by now. Thousands of rows are read at a time, and the collector would go
+    # through what is known of them again and again.
+    spawned = get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=spawned, initializer=garbage.never_look) as pool:
         for (rows, read), prepared in _ahead(pool, _shares(source, progress.line), prepare, jobs):
             block, bad = await asyncio.wrap_future(prepared)
             by_line = {row.line: row for row in rows}
