@@ -128,12 +128,16 @@ class Dispatch:
                 todo[queued.id] = await route(connection, queued.event, at, shared)
         return todo
 
-    async def carry_out(self, applied: Sequence[Queued]) -> None:
-        """Carry out the commands: one identity's in order, different identities' side by side."""
+    async def carry_out(self, applied: Sequence[Queued], stopping: asyncio.Event) -> None:
+        """Carry out the commands: one identity's in order, different identities' side by side.
+
+        Those that were not begun when `stopping` is set are left: they stand in their events' rows, for whoever has the
+        lane next.
+        """
         by_identity = sorted(applied, key=lambda queued: (_identity(queued), queued.id))
         groups = [list(group) for _, group in groupby(by_identity, key=_identity)]
         done: list[Queued] = []
-        todo = (self._carry_out_in_order(group, done) for group in groups)
+        todo = (self._carry_out_in_order(group, done, stopping) for group in groups)
         outcomes = await asyncio.gather(*todo, return_exceptions=True)
         for store_id, events in _by_store(done):
             async with as_store(self._engine, store_id) as connection:
@@ -142,10 +146,11 @@ class Dispatch:
             if isinstance(outcome, BaseException):
                 raise outcome
 
-    async def _carry_out_in_order(self, group: Sequence[Queued], done: list[Queued]) -> None:
+    async def _carry_out_in_order(self, group: Sequence[Queued], done: list[Queued], stopping: asyncio.Event) -> None:
         for queued in group:
             try:
-                await self._execute(queued)
+                if not await self._execute(queued, stopping):
+                    return
                 done.append(queued)
             except (Unavailable, DBAPIError, PoolTimeout):
                 raise
@@ -153,15 +158,19 @@ class Dispatch:
                 await self._failed(queued, error)
                 return
 
-    async def _execute(self, queued: Queued) -> None:
+    async def _execute(self, queued: Queued, stopping: asyncio.Event) -> bool:
+        """Carry out the commands of an event; return whether that was all of them."""
         store_id = queued.store_id
         for command in queued.commands or ():
             async with self._commands_at_once:
+                if stopping.is_set():
+                    return False
                 with _step(command.kind, queued):
                     alive = await self._executor.execute(store_id, command)
             if not alive:
                 async with as_store(self._engine, store_id) as connection:
                     await runs.end_gone(connection, store_id, command, self._clock())
+        return True
 
     async def _failed(self, queued: Queued, error: Exception) -> None:
         """Note a failure of the event itself; after the last retry it is parked."""

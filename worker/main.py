@@ -120,7 +120,7 @@ async def run_worker(settings: Settings) -> None:
 
 
 async def run_router(settings: Settings) -> None:
-    """Route events until SIGTERM or SIGINT; the batch under way is finished.
+    """Route events until SIGTERM or SIGINT; what is under way is finished.
 
     Raises:
         ConfigurationError: The settings or the database's roles cannot work.

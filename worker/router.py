@@ -72,7 +72,7 @@ class Router:
         self._wake.set()
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Route until `stopping` is set; batches under way are finished, and what else is in their lanes is left."""
+        """Route until `stopping` is set; what is under way is finished, and whatever was not begun is left."""
         self._stopping = stopping
         while not stopping.is_set():
             self._wake.clear()
@@ -99,7 +99,8 @@ class Router:
 
     async def route_these(self, events: Sequence[Event]) -> None:
         """Route events that were stored just now, in this order; for replays, whose queue nobody else reads."""
-        await self._dispatch.carry_out(await self._dispatch.apply([Queued(event) for event in events]))
+        owed = await self._dispatch.apply([Queued(event) for event in events])
+        await self._dispatch.carry_out(owed, self._stopping)
 
     async def _look(self) -> Mapping[int, int]:
         """Look for lanes with something to do."""
@@ -155,7 +156,7 @@ class Router:
             more = bool(ours)
             while more and not self._stopping.is_set():
                 batch = await self._next(connection, ours)
-                await self._dispatch.carry_out(await self._dispatch.apply(batch))
+                await self._dispatch.carry_out(await self._dispatch.apply(batch), self._stopping)
                 got_on = got_on or (ours if batch else ())
                 # What has come since then has woken the router, which looks at the lanes again; and so it does where
                 # one of several has more than its share.

@@ -21,6 +21,7 @@ from adapters.metrics import REGISTRY
 from adapters.postgres.backlog import Backlog
 from adapters.postgres.engine import create_engine
 from adapters.settings import Settings
+from adapters.temporal import engine
 from api import health as endpoints
 from api import main as api_main
 from api import patience
@@ -28,7 +29,7 @@ from cli.health import health
 from cli.main import app
 from cli.operate import system_now
 from domain import ids
-from worker import dispatch, lanes, router
+from worker import lanes
 from worker import main as worker_main
 
 ROOT = Path(__file__).parents[2]
@@ -226,12 +227,12 @@ def test_nobody_is_killed_before_what_is_under_way_is_done() -> None:
     """The grace period outlasts the process's own, and the wait before SIGTERM with it."""
     grace = {name: PODS[name]["terminationGracePeriodSeconds"] for name in PROCESSES}
     pause = container("api")["lifecycle"]["preStop"]["sleep"]["seconds"]
-    commands = math.ceil(router._BATCH / dispatch.COMMANDS_AT_ONCE) * 10  # each waits 10 s for Temporal (_PATIENCE)
 
     assert grace["api"] >= pause + api_main.GRACE_S + 10
     assert api_main.GRACE_S >= patience.BODY_TIME + 10  # the body, and its commit (EventStore)
     assert grace["worker"] >= worker_main.GRACE.total_seconds() + 30
-    assert grace["router"] >= 30 + commands  # a statement (adapters/postgres/engine.py), and the commands
+    # A statement (adapters/postgres/engine.py), and the commands that were begun: each waits for Temporal (_PATIENCE).
+    assert grace["router"] >= 30 + engine._PATIENCE.total_seconds() + 10
 
 
 def test_compose_gives_as_much_time() -> None:
