@@ -131,8 +131,8 @@ class Dispatch:
     async def carry_out(self, applied: Sequence[Queued], stopping: asyncio.Event) -> None:
         """Carry out the commands: one identity's in order, different identities' side by side.
 
-        Those that were not begun when `stopping` is set are left: they stand in their events' rows, for whoever has the
-        lane next.
+        Events that were not begun with when `stopping` is set are left: their commands stand in their rows, for whoever
+        has the lane next.
         """
         by_identity = sorted(applied, key=lambda queued: (_identity(queued), queued.id))
         groups = [list(group) for _, group in groupby(by_identity, key=_identity)]
@@ -159,11 +159,11 @@ class Dispatch:
                 return
 
     async def _execute(self, queued: Queued, stopping: asyncio.Event) -> bool:
-        """Carry out the commands of an event; return whether that was all of them."""
+        """Carry out the commands of an event; return whether they were begun."""
         store_id = queued.store_id
-        for command in queued.commands or ():
+        for place, command in enumerate(queued.commands or ()):
             async with self._commands_at_once:
-                if stopping.is_set():
+                if stopping.is_set() and place == 0:
                     return False
                 with _step(command.kind, queued):
                     alive = await self._executor.execute(store_id, command)

@@ -32,6 +32,7 @@ _STAGE = """
         at timestamptz
     ) on commit delete rows
 """
+_ANALYZED = "journeys.import_analyzed"
 _NAMES = """
     names as (
         select place, customer_id, 'user' as kind, user_id as value from import_rows where user_id is not null
@@ -218,4 +219,7 @@ async def _stage(connection: AsyncConnection, block: Block) -> None:
         for table, columns, content in (("import_rows", ROW, block.rows), ("import_words", WORD, block.words)):
             async with cursor.copy(f"copy {table} ({', '.join(columns)}) from stdin") as copy:
                 await copy.write(content)
-        await cursor.execute("analyze import_rows, import_words")  # nobody else will, and joins hang on it
+        if _ANALYZED not in connection.info:
+            # Nobody else will, and joins hang on it. One block is like the other.
+            await cursor.execute("analyze import_rows, import_words")
+            connection.info[_ANALYZED] = True

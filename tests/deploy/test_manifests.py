@@ -31,6 +31,7 @@ from cli.operate import system_now
 from domain import ids
 from worker import lanes
 from worker import main as worker_main
+from workflows.registry import JOURNEYS
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "kubernetes"
@@ -231,8 +232,8 @@ def test_nobody_is_killed_before_what_is_under_way_is_done() -> None:
     assert grace["api"] >= pause + api_main.GRACE_S + 10
     assert api_main.GRACE_S >= patience.BODY_TIME + 10  # the body, and its commit (EventStore)
     assert grace["worker"] >= worker_main.GRACE.total_seconds() + 30
-    # A statement (adapters/postgres/engine.py), and the commands that were begun: each waits for Temporal (_PATIENCE).
-    assert grace["router"] >= 30 + engine._PATIENCE.total_seconds() + 10
+    # A statement (adapters/postgres/engine.py), and the commands of an event, of which each waits for Temporal.
+    assert grace["router"] >= 30 + len(JOURNEYS) * engine._PATIENCE.total_seconds()
 
 
 def test_compose_gives_as_much_time() -> None:

@@ -153,7 +153,7 @@ async def test_several_routers_share_the_work_without_doubling_it(
 async def test_a_router_that_is_told_to_stop_leaves_what_it_has_not_begun(
     engine: AsyncEngine, door: EventStore, clock: SteppedClock, temporal: Temporal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The command under way is finished, both commits; the rest of its batch and lane is the next router's, at once."""
+    """The event under way is finished, both commits; the rest of its batch and lane is the next router's, at once."""
     monkeypatch.setattr(router, "_BATCH", 2)
     await door.accept([ordered(clock, "ada", f"o-{number}") for number in range(6)])
     temporal.answers.clear()
