@@ -29,7 +29,7 @@ log = structlog.get_logger("router")
 
 POLL = timedelta(seconds=1)
 """The safety net under NOTIFY."""
-_BATCH = 1_000
+_BATCH = 1_500
 """Events at most in a transaction: what a customer's have in common is done once, so many together cost less each."""
 _BREATH_S = 0.04
 """Between two looks for lanes while some are worked on: each commit of the door wakes us, hundreds a second."""
