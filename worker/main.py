@@ -60,6 +60,7 @@ POOL = 20
 TASKS = 200
 """Of runs, at a time: four times the local attempts, and few enough to be through in the ten seconds of a task."""
 POLLERS = 20
+"""Of each kind of task, always; half of those for runs ask for runs that are not in the cache."""
 TRUSTED_S = 1.0
 """Under load nearly every connection has answered since, and what fails of a dead one is tried again."""
 
@@ -104,7 +105,7 @@ async def run_worker(settings: Settings) -> None:
             # A run's local attempt keeps its task: there is room for more runs than have places (activities/places.py).
             max_concurrent_workflow_tasks=TASKS,
             max_concurrent_local_activities=TASKS,
-            # Five pollers, of which one asks for runs that are not in the cache, had runs wait while nobody was busy.
+            # The SDK's five, of which one asks for runs that are not in the cache, had runs wait while nobody was busy.
             # Where the SDK chooses how many, it loses tasks that come as it stops one: these are missed after 10 s.
             workflow_task_poller_behavior=PollerBehaviorSimpleMaximum(POLLERS),
             nonsticky_to_sticky_poll_ratio=0.5,

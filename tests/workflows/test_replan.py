@@ -210,14 +210,19 @@ async def test_a_plan_without_a_step_left_ends_the_run_here_and_there(shop: Time
     assert [(run.outcome, run.because) for run in await shop.runs("welcome")] == [("completed", "no step is left")]
 
 
-async def test_a_message_that_is_put_off_goes_out_by_the_new_template(shop: TimeSkippingShop) -> None:
-    """Pause, repair, move, resume: what was held up must not go out broken."""
+async def cart_in_use(shop: TimeSkippingShop) -> None:
+    """A customer whose reminder was put off, because the cart has changed meanwhile."""
     await shop.subscriber()
     await shop.track("Product Added", **MUG)
     await shop.skip(minutes=50)
     await shop.track("Product Added", **MUG)
     await shop.skip(minutes=15)
     assert await shop.said() == [("reminder-1", "deferred")]
+
+
+async def test_a_message_that_is_put_off_goes_out_by_the_new_template(shop: TimeSkippingShop) -> None:
+    """Pause, repair, move, resume: what was held up must not go out broken."""
+    await cart_in_use(shop)
     repaired = [{"name": "reminder-1", "template": "cart-reminder-2", "topic": "abandoned_cart_emails"}]
     await rolled_out(shop, await order(shop, "cart-recovery", "move", steps=repaired))
     await shop.skip(minutes=50)
@@ -227,12 +232,7 @@ async def test_a_message_that_is_put_off_goes_out_by_the_new_template(shop: Time
 
 async def test_what_a_lost_attempt_left_is_settled_though_its_step_is_taken_away(shop: TimeSkippingShop) -> None:
     """A worker that died in a local attempt left `sending` behind, and the run does not know of it (G3)."""
-    await shop.subscriber()
-    await shop.track("Product Added", **MUG)
-    await shop.skip(minutes=50)
-    await shop.track("Product Added", **MUG)
-    await shop.skip(minutes=15)
-    assert await shop.said() == [("reminder-1", "deferred")]
+    await cart_in_use(shop)
     async with as_owner(shop.engine) as connection:
         await connection.execute(update(messages).values(state="sending", sending_at=shop.now))
     other = [{"name": "other", "template": "cart-reminder-2", "topic": "abandoned_cart_emails"}]
