@@ -106,6 +106,15 @@ class Shop:
                 visits.create_task(self._visit(user))
                 await asyncio.sleep(PACE_S)
 
+    async def has_more(self, count: int) -> None:
+        """Wait until so many more customers have come."""
+        enough = len(self.customers) + count
+
+        async def come() -> int:
+            return len(self.customers)
+
+        await eventually(come, lambda now: now >= enough, "more customers have come")
+
     async def _visit(self, user: str) -> None:
         traits = {"email": f"{user}@example.com", "firstName": "Ada", "marketing_consent": True}
         await self._told("/v1/identify", {"userId": user, "traits": traits})
@@ -221,6 +230,8 @@ async def test_a_rolling_restart_under_load_is_not_noticed(house: House, fleet: 
         for new, old in ((third, own), (own, second)):
             await fleet.joined_by(new)
             for kind in KINDS:
+                # However quickly processes end here, each of them has customers.
+                await shop.has_more(2)
                 await retired(old[kind], fleet, shop)
         shop.closing.set()
         await load
