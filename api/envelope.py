@@ -48,17 +48,18 @@ class Arrival(NamedTuple):
     peer: str | None = None
 
 
-def understood(raw: dict[str, Any], arrival: Arrival) -> Event:
+def understood(raw: dict[str, Any], arrival: Arrival, limit: int | None = None) -> Event:
     """Check an event and understand its envelope.
 
     Args:
-        raw: The event, with its `type`.
+        raw: The event, with its `type`; nobody changes it afterwards.
         arrival: Where and when it came in.
+        limit: Bytes of JSON that it may be.
 
     Raises:
         InvalidEvent: Names the field and the rule.
     """
-    _check_storable(raw)
+    _check_storable(raw, limit)
     for field in _OBJECTS:
         if not isinstance(raw.get(field), dict | None):
             raise InvalidEvent(field, "must be an object")
@@ -74,11 +75,21 @@ def understood(raw: dict[str, Any], arrival: Arrival) -> Event:
         type=kind,
         name=name,
         who=_who(raw, kind, name),
-        payload={key: value for key, value in raw.items() if key != "writeKey"},
+        payload=raw if "writeKey" not in raw else {key: value for key, value in raw.items() if key != "writeKey"},
         at=_at(raw, arrival),
         received_at=arrival.received_at,
         ip=_ip(context, arrival.peer),
     )
+
+
+def check_size(told: bytes, limit: int) -> None:
+    """Check how large an event is as JSON.
+
+    Raises:
+        InvalidEvent: It is larger than so many bytes.
+    """
+    if len(told) > limit:
+        raise InvalidEvent("event", f"must not be larger than {limit >> 10} KB")
 
 
 def moment(field: str, value: object) -> datetime | None:
@@ -129,18 +140,20 @@ def _checked(text: str) -> str | None:
     return checked.normalized.lower()
 
 
-def _check_storable(raw: dict[str, Any]) -> None:
-    """Refuse what JSON has no number for and what Postgres cannot keep, naming the path."""
-    if not _plain(raw):
-        _name_what_is_not(raw)
-
-
-def _plain(raw: dict[str, Any]) -> bool:
-    """Tell from an event's JSON whether all is well, without a look at each part: nearly every event is plain."""
+def _check_storable(raw: dict[str, Any], limit: int | None) -> None:
+    """Refuse what JSON has no number for and what Postgres cannot keep, naming the path, and what is too large."""
     try:
         told = to_json(raw)
     except ValueError:  # half of a surrogate pair, or very deep
-        return False
+        told = b""
+    if not told or not _plain(told):
+        _name_what_is_not(raw)
+    if limit is not None:
+        check_size(told, limit)
+
+
+def _plain(told: bytes) -> bool:
+    """Tell from an event's JSON whether all is well, without a look at each part: nearly every event is plain."""
     return not (
         b"\\u0000" in told
         or b"NaN" in told

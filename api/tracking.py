@@ -14,11 +14,12 @@ from pydantic_core import to_json
 from api import documents, errors
 from api.body import BATCH_LIMIT, EVENT_LIMIT, json_object
 from api.door import Act, Call, accepted
-from api.envelope import Arrival, moment, understood
+from api.envelope import Arrival, check_size, moment, understood
 from api.keys import access, shown, shown_keys
 from api.services import Services
 from domain.access import Scope
 from domain.errors import InvalidEvent, InvalidInput, TooLarge
+from domain.events import Event
 
 MAX_EVENTS = 2500
 """Events in one batch (Segment's limit)."""
@@ -55,9 +56,7 @@ async def batch(request: Request) -> Response | None:
         if index % 100 == 99:
             await asyncio.sleep(0)  # a large batch lets the others through
         try:
-            event = understood(_with_defaults(raw, defaults), arrival)
-            _check_size(raw)
-            good.append(event)
+            good.append(_one_of(raw, defaults, arrival))
         except InvalidEvent as problem:
             bad.append(errors.Problem(index=index, field=problem.field, message=problem.message))
     await services.events.accept(good)
@@ -87,21 +86,24 @@ async def _arrival(request: Request, services: Services, body: Mapping[str, Any]
     )
 
 
-def _with_defaults(raw: object, defaults: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """Give an event what its batch says for all."""
+def _one_of(raw: object, defaults: Mapping[str, dict[str, Any]], arrival: Arrival) -> Event:
+    """Understand an event of a batch, with what the batch says for all; this makes no event too large."""
     if not isinstance(raw, dict):
         raise InvalidEvent("event", "must be an object")
+    if not defaults:
+        return understood(raw, arrival, EVENT_LIMIT)
+    event = understood(_with_defaults(raw, defaults), arrival)
+    check_size(to_json(raw), EVENT_LIMIT)
+    return event
+
+
+def _with_defaults(raw: dict[str, Any], defaults: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     merged = {
         field: {**common, **(raw.get(field) or {})}
         for field, common in defaults.items()
         if isinstance(raw.get(field), dict | None)
     }
     return {**raw, **merged}
-
-
-def _check_size(raw: object) -> None:
-    if len(to_json(raw)) > EVENT_LIMIT:
-        raise InvalidEvent("event", f"must not be larger than {EVENT_LIMIT >> 10} KB")
 
 
 def _add_single(kind: str, summary: str) -> None:

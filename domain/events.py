@@ -1,15 +1,17 @@
-"""Events: what a client sent us, as received, with the envelope understood."""
+"""Events: what a client sent us, as received, with the envelope understood.
+
+Plain tuples: whoever makes an event has checked what goes into it (api/envelope.py, or Postgres), and there are so many
+that to check it again is felt (docs/performance.md).
+"""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
-
-from domain.values import UtcTime, Value
 
 EventType = Literal["track", "identify", "page", "screen", "group", "alias"]
 
 
-class Who(Value):
+class Who(NamedTuple):
     """The identities that an event names. `customer_id` is set only on events that we record ourselves."""
 
     user_id: str | None = None
@@ -26,14 +28,15 @@ class Who(Value):
         return "-"
 
 
-class Event(Value):
+class Event(NamedTuple):
     """One accepted event.
 
     Attributes:
         id: Ours, UUIDv7: sorts by arrival.
         message_id: The client's dedup key; unique per store.
-        at: When it happened, corrected for the client's clock and never in the future.
         payload: The event as received.
+        at: When it happened (UTC), corrected for the client's clock and never in the future.
+        received_at: When it came in (UTC).
     """
 
     store_id: str
@@ -43,8 +46,8 @@ class Event(Value):
     name: str | None
     who: Who
     payload: dict[str, Any]
-    at: UtcTime
-    received_at: UtcTime
+    at: datetime
+    received_at: datetime
     ip: str | None = None
 
 

@@ -51,7 +51,7 @@ def without_addresses(payload: Any, name: str = "") -> Any:
         for key, value in payload.items():
             if isinstance(value, str):
                 if _says_address(key):
-                    changed[key] = without_addresses(value, key)
+                    changed[key] = _each_shortened(value)
             elif isinstance(value, (dict, list)) and (short := without_addresses(value, key)) is not value:
                 changed[key] = short
         return payload | changed if changed else payload
@@ -60,7 +60,7 @@ def without_addresses(payload: Any, name: str = "") -> Any:
         same = all(part is value for part, value in zip(parts, payload, strict=True))
         return payload if same else parts
     if isinstance(payload, str) and name and _says_address(name):
-        return _ONE_OF_MANY.sub(lambda found: _one(found[0]), payload)
+        return _each_shortened(payload)
     return payload
 
 
@@ -71,6 +71,13 @@ def written(address: str) -> str:
         ValueError: It is none.
     """
     return address if _PLAIN.fullmatch(address) else str(ipaddress.ip_address(address))
+
+
+def _each_shortened(text: str) -> str:
+    """Shorten the addresses in a text, which nearly always is one."""
+    if (plain := _PLAIN.fullmatch(text)) is not None:
+        return f"{plain[1]}0"
+    return _ONE_OF_MANY.sub(lambda found: _one(found[0]), text)
 
 
 def _one(text: str) -> str:

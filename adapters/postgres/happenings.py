@@ -119,8 +119,10 @@ class _History:
         row = (await self._connection.execute(query)).one_or_none()
         if row is None:
             return None
-        told = {"id": row.id, "message_id": row.message_id, "type": row.type, "name": row.name, "at": row.at}
-        return event.model_copy(update=told | {"payload": row.payload, "received_at": row.received_at, "ip": row.ip})
+        return event._replace(
+            id=row.id, message_id=row.message_id, type=row.type, name=row.name, payload=row.payload, at=row.at,
+            received_at=row.received_at, ip=row.ip,
+        )  # fmt: skip
 
     def _times(self, names: Collection[str]) -> Select[datetime]:
         return select(happenings.c.at).where(

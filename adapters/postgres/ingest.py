@@ -10,11 +10,13 @@ who gives or withdraws consent, if the store keeps it as evidence; it stands in 
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import groupby
-from typing import Any, cast
+from operator import attrgetter
+from typing import NamedTuple, cast
 from uuid import UUID
 
 import psycopg
@@ -31,7 +33,7 @@ from domain import ids
 from domain.consent import tells_consent
 from domain.decoding import facts
 from domain.errors import InvalidEvent, JourneysError, Overloaded, Unavailable
-from domain.events import Event
+from domain.events import Event, EventType
 from domain.gate import may_forbid
 from domain.ip_addresses import anonymised, without_addresses
 from domain.vocabulary import heard_as
@@ -39,7 +41,8 @@ from domain.vocabulary import heard_as
 _log = structlog.get_logger(__name__)
 
 # The values go in binary: as text, Postgres' arrays want every quote in a payload escaped.
-# A commit is one round trip, and one of these for each store in it; the routers hear of it only if it commits.
+# A commit is one round trip, and one of these for each store in it; the routers hear of it only if it commits. The
+# answer is which events were known already: hardly ever one.
 #
 # `dedup_keys` says which events are new; only those go on into `events`. `is true` keeps the planner from
 # comparing each with each.
@@ -85,19 +88,41 @@ _INSERT = """
         select e.store_id, e.id, e.message_id, e.type, e.name, e.user_id, e.anonymous_id, e.email, e.customer_id,
                e.payload::jsonb, e.at, e.received_at, e.ip, e.shard, e.traceparent
         from told e where (e.id in (select event_id from new)) is true
-        returning id
     )
-    select array_agg(id), pg_notify('journeys_events', '') from stored having count(*) > 0
+    select (select array_agg(id) from told where id not in (select event_id from new)),
+           (select pg_notify('journeys_events', '') where exists (select from new))
 """
 # Data exceptions and exceeded limits of one row; everything else may pass when it is tried again.
 _FOR_GOOD = ("22", "54")
+
+
+class _Row(NamedTuple):
+    """An event as `_INSERT` takes it."""
+
+    store_id: str
+    id: UUID
+    message_id: str
+    type: EventType
+    name: str | None
+    user_id: str | None
+    anonymous_id: str | None
+    email: str | None
+    customer_id: UUID | None
+    payload: str
+    at: datetime
+    received_at: datetime
+    ip: str | None
+    shard: int
+    forbids: bool
+    heard_as: str | None
+    traceparent: str | None
 
 
 @dataclass(frozen=True)
 class _Request:
     """Events that are accepted or refused together."""
 
-    rows: list[dict[str, Any]]
+    rows: list[_Row]
     size: int
     stored: asyncio.Future[int]
 
@@ -110,7 +135,7 @@ class EventStore:
     """
 
     def __init__(
-        self, engine: AsyncEngine, *, capacity: int = 32 << 20, share: int = 4 << 20, patience: float = 10.0
+        self, engine: AsyncEngine, *, capacity: int = 32 << 20, share: int = 512 << 10, patience: float = 10.0
     ) -> None:
         """Wire the store to a database.
 
@@ -145,7 +170,7 @@ class EventStore:
         told = {event.store_id for event in events if event.ip is not None}
         whole = {store_id for store_id in told if await self._kept_addresses.whole(store_id)}
         rows = [_row(event, _address(event, whole=event.store_id in whole)) for event in events]
-        request = _Request(rows, sum(len(row["payload"]) for row in rows), asyncio.get_running_loop().create_future())
+        request = _Request(rows, sum([len(row.payload) for row in rows]), asyncio.get_running_loop().create_future())
         if self._waiting and self._bytes + request.size > self._capacity:
             raise Overloaded
         self._waiting.append(request)
@@ -189,7 +214,7 @@ class EventStore:
 
     async def _commit(self, requests: list[_Request]) -> None:
         try:
-            new = await self._insert([row for request in requests for row in request.rows])
+            known = await self._insert([row for request in requests for row in request.rows])
         except InvalidEvent as problem:
             if len(requests) == 1:
                 _settle(requests, problem)
@@ -201,15 +226,16 @@ class EventStore:
         else:
             for request in requests:
                 if not request.stored.done():
-                    request.stored.set_result(sum(row["id"] in new for row in request.rows))
+                    request.stored.set_result(len(request.rows) - _known(request.rows, known))
 
-    async def _insert(self, rows: list[dict[str, Any]]) -> set[UUID]:
+    async def _insert(self, rows: list[_Row]) -> set[UUID]:
+        """Write rows, in one commit; return the ids of those that were known."""
         begun = time.perf_counter()
         try:
             async with asyncio.timeout(self._patience):
                 # Kept while there is work: the pool tries a connection before each use, one more round trip.
                 self._connection = self._connection or await self._engine.connect()
-                new = await _write(self._connection, rows)
+                known = await _write(self._connection, rows)
         except (SQLAlchemyError, psycopg.Error, OSError, TimeoutError) as problem:
             state = problem.sqlstate if isinstance(problem, psycopg.Error) else None
             _log.warning("events not stored", error=type(problem).__name__, sqlstate=state, events=len(rows))
@@ -218,31 +244,40 @@ class EventStore:
             raise Unavailable("the event could not be stored now; send it again") from problem
         self.commits += 1
         COMMIT_SECONDS.observe(time.perf_counter() - begun)
-        counts = Counter((row["type"], "stored" if row["id"] in new else "known") for row in rows)
-        for what, count in counts.items():
-            EVENTS.labels(*what).inc(count)
-        return new
+        for kind, count in Counter([row.type for row in rows]).items():
+            again = _known([row for row in rows if row.type == kind], known) if known else 0
+            EVENTS.labels(kind, "known").inc(again)
+            EVENTS.labels(kind, "stored").inc(count - again)
+        return known
 
 
-async def _write(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> set[UUID]:
-    """Write events in one transaction, which is sent as a whole; those of each store in this store's name."""
+def _known(rows: Sequence[_Row], known: Set[UUID]) -> int:
+    return sum([row.id in known for row in rows]) if known else 0
+
+
+async def _write(connection: AsyncConnection, rows: Sequence[_Row]) -> set[UUID]:
+    """Write events in one transaction, which is sent as a whole; those of each store in this store's name.
+
+    Returns:
+        The ids of those that were known.
+    """
     # Always in the same order, so that two processes with the same events wait for, not lock out, each other.
-    once = {row["id"]: row for row in rows}
-    rows = sorted(once.values(), key=lambda row: (row["store_id"], row["message_id"]))
+    once = {row.id: row for row in rows}
+    rows = sorted(once.values(), key=attrgetter("store_id", "message_id"))
     driver = cast("psycopg.AsyncConnection", (await connection.get_raw_connection()).driver_connection)
     answers = []
     try:
         async with driver.pipeline(), driver.transaction():
-            for store_id, group in groupby(rows, key=lambda row: row["store_id"]):
-                told = list(group)
+            for store_id, told in groupby(rows, key=attrgetter("store_id")):
                 await driver.execute(ACT, acting_as(store_id))
-                answers.append(await driver.execute(_INSERT, {name: [row[name] for row in told] for name in told[0]}))
+                columns = dict(zip(_Row._fields, map(list, zip(*told, strict=True)), strict=True))
+                answers.append(await driver.execute(_INSERT, columns))
     except BaseException as problem:
         # The pool does not see what goes wrong here, so it is told of a connection that may be in the midst of it.
         if not isinstance(problem, psycopg.Error) or driver.closed:
             await connection.invalidate(problem)
         raise
-    return {event_id for answer in answers for new, _ in await answer.fetchall() for event_id in new}
+    return {event_id for answer in answers for known, _ in await answer.fetchall() for event_id in known or ()}
 
 
 def _settle(requests: list[_Request], problem: Exception) -> None:
@@ -257,24 +292,11 @@ def _address(event: Event, *, whole: bool) -> str | None:
     return anonymised(event.ip)
 
 
-def _row(event: Event, ip: str | None) -> dict[str, Any]:
-    payload = without_addresses(event.payload)
-    return {
-        "store_id": event.store_id,
-        "id": event.id,
-        "message_id": event.message_id,
-        "type": event.type,
-        "name": event.name,
-        "user_id": event.who.user_id,
-        "anonymous_id": event.who.anonymous_id,
-        "email": event.who.email,
-        "customer_id": event.who.customer_id,
-        "payload": to_json(payload).decode(),
-        "at": event.at,
-        "received_at": event.received_at,
-        "ip": ip,
-        "shard": ids.shard(event.store_id, event.who.lane),
-        "forbids": may_forbid(event.type, event.name),
-        "heard_as": heard_as(event.type, event.name),
-        "traceparent": tracing.traceparent(),
-    }
+def _row(event: Event, ip: str | None) -> _Row:
+    who = event.who
+    return _Row(
+        event.store_id, event.id, event.message_id, event.type, event.name, *who,
+        to_json(without_addresses(event.payload)).decode(), event.at, event.received_at, ip,
+        ids.shard(event.store_id, who.lane), may_forbid(event.type, event.name), heard_as(event.type, event.name),
+        tracing.traceparent(),
+    )  # fmt: skip

@@ -36,8 +36,9 @@ class Mail:
         query = select(events).where(events.c.store_id == self.store_id).order_by(events.c.id)
         async with as_owner(self.engine) as connection:
             rows = (await connection.execute(query)).mappings().all()
-        who = ("user_id", "anonymous_id", "email", "customer_id")
-        return [Event.model_validate({**row, "who": Who(**{k: row[k] for k in who})}) for row in rows]
+        whose = [Who(**{name: row[name] for name in Who._fields}) for row in rows]
+        own = [name for name in Event._fields if name != "who"]
+        return [Event(**{name: row[name] for name in own}, who=who) for row, who in zip(rows, whose, strict=True)]
 
     async def properties(self) -> list[dict[str, Any]]:
         """Read the properties of what was stored, oldest first."""

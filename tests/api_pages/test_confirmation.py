@@ -40,7 +40,7 @@ async def said(mail: Mail, name: str, **properties: object) -> None:
         store_id=mail.store_id, id=new_id(), message_id=str(new_id()), type="track", name=name,
         who=Who(email=ADDRESS), payload={"properties": properties}, at=NOON, received_at=NOON,
     )  # fmt: skip
-    await applied(mail, event.model_copy(update={"who": Who(customer_id=mail.customer_id)}))
+    await applied(mail, event._replace(who=Who(customer_id=mail.customer_id)))
 
 
 async def applied(mail: Mail, event: Event) -> None:

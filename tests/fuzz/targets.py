@@ -69,7 +69,7 @@ def decoder(data: bytes) -> None:
     except (InvalidInput, TooLarge) as refused:
         _check_text([str(refused)])
         return
-    _check_text([event.message_id, event.name, event.who.model_dump(mode="json"), event.payload])
+    _check_text([event.message_id, event.name, list(event.who), event.payload])
     told = [*facts(event), *shown(event, "EUR")]
     subject(event)
     assert len(told) <= _MOST_FACTS

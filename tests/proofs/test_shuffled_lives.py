@@ -88,7 +88,7 @@ def told(deeds: list[Deed], teller: Telling) -> list[Event]:
                 continue
             body["order_id"] = placed[-1]
         if name == "identify":
-            named = who.model_copy(update={"email": body["email"]})
+            named = who._replace(email=body["email"])
             events.append(teller.event(None, at, named, "identify", **body))
         else:
             events.append(teller.event(name, at, who, **body))
@@ -102,7 +102,7 @@ async def messages_of(engine: AsyncEngine, arrivals: list[tuple[float, Event]]) 
     await stores.create(engine, StoreCard(store_id=teller.store_id, **card), START, by="test")
     async with as_store(engine, teller.store_id) as connection:
         for seconds, event in sorted(arrivals, key=lambda arrival: arrival[0]):
-            mine = event.model_copy(update={"store_id": teller.store_id})
+            mine = event._replace(store_id=teller.store_id)
             batch = Batch()
             await route(connection, mine, START + timedelta(seconds=seconds), batch)
             await carts.write(connection, teller.store_id, batch)

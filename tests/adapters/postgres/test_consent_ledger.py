@@ -87,7 +87,7 @@ async def test_a_line_keeps_all_of_its_evidence(mugs: Telling) -> None:
     """Given or refused, when, where, with what, on which text; nothing of it is needed to say what is allowed."""
     said = {"ip": "192.0.2.7", "userAgent": "Browser/1.0"}
     event = mugs.event("Newsletter Subscribed", START, ADA, source="footer", wording="footer-3")
-    event = event.model_copy(update={"payload": event.payload | {"context": said}})
+    event = event._replace(payload=event.payload | {"context": said})
     await mugs.apply([event, mugs.event("Unsubscribed", START + MINUTE, ADA, source="page", wording="page-2")])
     lines, allowed, _ = await ledger.ledger(mugs.engine, mugs.store_id, await mugs.customer())
 
