@@ -37,6 +37,7 @@ from api import (
     webhooks,
 )
 from api.door import Door
+from api.fields import fields
 from api.keys import LimitFields
 from api.measured import Measured
 from api.pages import router as pages
@@ -185,7 +186,7 @@ class BrowserAccess(CORSMiddleware):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on."""
         path = scope.get("path", "")
-        if scope.get("method") == "POST" and not any(name == b"origin" for name, _ in scope["headers"]):
+        if scope.get("method") == "POST" and b"origin" not in fields(scope):
             await self.app(scope, receive, send)  # no browser, or one on its own site
         elif path.startswith(("/v1/", "/track/", "/sourceConfig")) or path == "/api/v1/carts/track":
             await super().__call__(scope, receive, send)

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import errors
+from api.fields import fields
 from api.keys import limit_fields
 
 _ACCEPTED = b'{"success":true}'
@@ -66,7 +67,7 @@ class _Fields(Headers):
 
     def __init__(self, scope: Scope) -> None:
         super().__init__(scope=scope)
-        self._by_name: dict[bytes, bytes] = dict(reversed(scope["headers"]))
+        self._by_name = fields(scope)
 
     def __getitem__(self, key: str) -> str:
         return self._by_name[key.lower().encode("latin-1")].decode("latin-1")

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adapters import tracing
 from adapters.metrics import HTTP_SECONDS
+from api.fields import field
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -42,8 +43,7 @@ class Measured:
         structlog.contextvars.clear_contextvars()
         begun = time.perf_counter()
         # A shop that traces its own requests finds ours among them.
-        parent = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"traceparent"), None)
-        with tracing.span("request", "server", parent) as span:
+        with tracing.span("request", "server", field(scope, b"traceparent")) as span:
             try:
                 await self._app(scope, receive, watched)
             finally:

@@ -19,6 +19,7 @@ from api import codec, webhooks
 from api.body import BATCH_LIMIT, EVENT_LIMIT
 from api.deadlines import Deadlines
 from api.errors import Problem, rejected
+from api.fields import field
 from domain.errors import InvalidInput, TooLarge, Unavailable
 
 HEAD_TIME = 10.0
@@ -79,8 +80,8 @@ class Patience:
             await answer(scope, receive, send)
 
     def _bounded(self, scope: Scope, receive: Receive) -> Receive:
-        limit = next((size for path, size in LIMITS.items() if scope["path"].startswith(path)), EVENT_LIMIT)
-        told = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"content-length"), "")
+        limit = _limit(scope["path"])
+        told = field(scope, b"content-length") or ""
         received, whole = 0, False
         deadline = self._deadlines.within(self._body_time)
 
@@ -102,6 +103,13 @@ class Patience:
             return message
 
         return bounded
+
+
+def _limit(path: str) -> int:
+    for beginning, size in LIMITS.items():
+        if path.startswith(beginning):
+            return size
+    return EVENT_LIMIT
 
 
 class PromptHead(HttpToolsProtocol):

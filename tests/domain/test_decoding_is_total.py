@@ -51,7 +51,7 @@ any_fact = TypeAdapter(list[AnyFact])
 
 
 def told_as(body, name, **envelope):
-    return event(name, **envelope).model_copy(update={"payload": body})
+    return event(name, **envelope)._replace(payload=body)
 
 
 @settings(max_examples=250)

@@ -51,7 +51,7 @@ class Telling:
     async def apply_in(self, connection: AsyncConnection, events: Iterable[Event], now: datetime = START) -> None:
         """Apply events in a transaction of the caller, as one batch."""
         batch = Batch()
-        mine = [event.model_copy(update={"store_id": self.store_id}) for event in events]
+        mine = [event._replace(store_id=self.store_id) for event in events]
         if mine:
             await prepare(connection, [(event, now) for event in mine], batch)
         for event in mine:
