@@ -117,8 +117,8 @@ async def test_after_an_erasure_no_column_of_any_table_names_the_customer(life: 
 async def test_what_a_client_called_the_events_is_forgotten_with_them(life: Life) -> None:
     """A dedup key may say anything; those of others stay, so that their repeated events stay known."""
     bob = life.mugs.event("Product Viewed", START, Who(user_id="bob"), product_id="cup")
-    mine = life.told()[0].model_copy(update={"message_id": "view-of-Lovelace"})
-    late = life.told(NOW - 5 * MINUTE)[-1].model_copy(update={"message_id": "profile-of-Lovelace"})
+    mine = life.told()[0]._replace(message_id="view-of-Lovelace")
+    late = life.told(NOW - 5 * MINUTE)[-1]._replace(message_id="profile-of-Lovelace")
     await life.take_in(*life.told()[1:], mine, bob)
     assert ("dedup_keys", "Lovelace") in await life.found()
 

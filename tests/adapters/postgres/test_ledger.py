@@ -313,7 +313,7 @@ async def test_an_event_of_somebody_else_does_not_hold_a_message(
 ) -> None:
     """A claim waits for the customer's own events only, and only for this store's."""
     other = mugs.event("Order Completed", NOW, who=Who(user_id="bob"), order_id="o-1")
-    elsewhere = mugs.event("Order Completed", NOW, order_id="o-1").model_copy(update={"store_id": "pots"})
+    elsewhere = mugs.event("Order Completed", NOW, order_id="o-1")._replace(store_id="pots")
     await accepted(engine, other, elsewhere)
     assert await claimed(ledger, slot)
 

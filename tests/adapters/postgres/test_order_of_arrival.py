@@ -109,7 +109,7 @@ def _events(ops: list[Op], teller: Telling, message_id: UUID) -> list[Event]:
     for minute, (name, who, said) in enumerate(ops):
         at = START + timedelta(minutes=minute)
         if name == "identify":
-            named = who.model_copy(update={"email": said["email"]}) if "email" in said else who
+            named = who._replace(email=said["email"]) if "email" in said else who
             told.append(teller.event(None, at, named, "identify", **said))
         elif name == "alias":
             told.append(teller.event(None, at, USER, "alias", previousId="old-ada"))

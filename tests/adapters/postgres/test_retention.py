@@ -70,7 +70,7 @@ class Past:
         event = Event(
             store_id=store_id, id=made(at), message_id=f"of-{new_id()}", type="track", name="Product Viewed",
             who=Who(user_id="ada"), payload={}, at=at, received_at=at,
-        ).model_copy(update=more)  # fmt: skip
+        )._replace(**more)  # fmt: skip
         await EventStore(self.engine).accept([event])
         async with as_owner(self.engine) as connection:
             await connection.execute(update(events).where(events.c.id == event.id).values(state=state))
@@ -273,12 +273,12 @@ async def test_a_repeated_event_is_known_for_as_long_as_it_is_kept_and_a_price_f
     forged = await past.take_in(100 * DAY, name="Watched Price Fell")
     in_default = await past.take_in(200 * DAY, **alert | {"message_id": "price-drop:of-bob"})
     plain = await past.take_in(100 * DAY, message_id="plain")
-    assert await EventStore(past.engine).accept([past.mugs.event("X").model_copy(update={"message_id": "plain"})]) == 0
+    assert await EventStore(past.engine).accept([past.mugs.event("X")._replace(message_id="plain")]) == 0
     assert (await past.enforce()).dropped == (week,)
 
     assert await past.keys() == {remembered, in_default}
     assert {forged, plain} & await past.keys() == set()
-    again = [past.mugs.event("X").model_copy(update={"message_id": name}) for name in ("plain", "price-drop:of-ada")]
+    again = [past.mugs.event("X")._replace(message_id=name) for name in ("plain", "price-drop:of-ada")]
     assert [await EventStore(past.engine).accept([event]) for event in again] == [1, 0]
 
 
