@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -141,10 +141,24 @@ class House:
         lines = self.post.read_text(encoding="utf-8").splitlines() if self.post.exists() else []
         return [(float(at), to) for at, _, to in (line.partition(" ") for line in lines)]
 
-    def processes(self) -> Processes:
+    @contextlib.contextmanager
+    def another_api(self) -> Iterator[Child]:
+        """Run a second process of the API until the end of the block."""
+        own, port = self.stack.program("api"), ports.free()
+        env = {**own.env, "JOURNEYS_API_PORT": str(port)}
+        env.pop("JOURNEYS_METRICS_PORT", None)
+        log = self.directory / "another-api.log"
+        child = Child(replace(own, name="another-api", env=env, log=log, ready=lambda: ports.answers(port)))
+        child.start()
+        try:
+            yield child
+        finally:
+            child.stop()
+
+    def processes(self, **others: int | None) -> Processes:
         """Begin to watch what each process uses; this one is the client."""
         names = ("postgres", "temporal", "api", "worker", "router")
-        return Processes(client=os.getpid(), **{name: self.stack.pid(name) for name in names})
+        return Processes(client=os.getpid(), **{name: self.stack.pid(name) for name in names}, **others)
 
 
 @contextlib.asynccontextmanager

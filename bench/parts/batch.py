@@ -2,6 +2,9 @@
 
 import asyncio
 import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
@@ -9,35 +12,53 @@ import psycopg
 from bench.load import Load, put
 from bench.result import at_most, times_baseline
 from bench.runner import Run, part
-from bench.stage import house
+from bench.stage import House, house
 
 _EACH = 100
-_CONNECTIONS = 8
+_CONNECTIONS = 16
+"""As many as it takes for the API to have no pause: while some wait for their commit, others are read."""
 
 
-@part("batch", "/v1/batch with 100 events a call", minutes=3)
+@part("batch", "/v1/batch with 100 events a call", minutes=4)
 async def batch(run: Run) -> None:
-    """Send batches, and then copy the rows that they left into a table alike."""
-    seconds = run.of(small=6.0, full=30.0)
+    """Send batches to one process of the API, then to two, and then copy the rows that they left into a table alike."""
     async with house(without=("router", "worker")) as place:
-        port = urlsplit(place.stack.info.api).port or 80
-        load = Load(
-            port=port, path="/v1/batch", key=place.stack.info.write_key, connections=_CONNECTIONS, seconds=seconds,
-            each=_EACH,
-        )  # fmt: skip
-        watched = place.processes()
-        answered = await put(load)
-        cpu = {name: round(used / answered.seconds, 2) for name, used in watched.cpu_seconds().items()}
+        own = urlsplit(place.stack.info.api).port or 80
+        one = await _sent(place, run.of(small=6.0, full=30.0), [own])
+        with place.another_api() as another:
+            ports = [own, int(another.program.env["JOURNEYS_API_PORT"])]
+            two = await _sent(place, run.of(small=6.0, full=30.0), ports, another=another.pid)
         rows, took = await asyncio.to_thread(copied, place.stack.info.database_url)
-        run.found(
-            "events accepted", _EACH * answered.rate, "events/s", baseline=rows / took, goal=times_baseline(0.5),
-            baseline_is="one COPY of the same rows into a table alike, with its indexes",
-            detail={
-                "latency_ms": answered.latency_ms, "processors_used": cpu, "client_processors": answered.client_cpu,
-                "rows": rows, "connections": _CONNECTIONS,
-            },
-        )  # fmt: skip
-        run.found("errors", sum(answered.errors.values()), "requests", goal=at_most(0), detail=answered.errors)
+        for name, (rate, detail) in (("events accepted by one process", one), ("events accepted by two", two)):
+            run.found(
+                name, rate, "events/s", baseline=rows / took, goal=times_baseline(0.5),
+                baseline_is="one COPY of the same rows into a table alike, with its indexes", detail=detail,
+            )  # fmt: skip
+        errors = sum(sum(detail["errors"].values()) for _, detail in (one, two))
+        run.found("errors", errors, "requests", goal=at_most(0))
+
+
+async def _sent(
+    place: House, seconds: float, ports: Sequence[int], **watch: int | None
+) -> tuple[float, dict[str, Any]]:
+    """Load processes of the API alike; return the events per second, and what it took."""
+    loads = [
+        Load(
+            port=port, path="/v1/batch", key=place.stack.info.write_key, connections=_CONNECTIONS // len(ports),
+            seconds=seconds, each=_EACH, prefix=f"{len(ports)}-{port}",
+        )
+        for port in ports
+    ]  # fmt: skip
+    watched = place.processes(**watch)
+    answered = await asyncio.gather(*(put(load) for load in loads))
+    cpu = {name: round(used / seconds, 2) for name, used in watched.cpu_seconds().items()}
+    return _EACH * sum(each.rate for each in answered), {
+        "latency_ms": [each.latency_ms for each in answered],
+        "processors_used": cpu,
+        "client_processors": sum(each.client_cpu for each in answered),
+        "connections": _CONNECTIONS,
+        "errors": dict(sum((Counter(each.errors) for each in answered), Counter[str]())),
+    }
 
 
 def copied(url: str) -> tuple[int, float]:

@@ -16,7 +16,7 @@ from adapters.settings import Settings
 from cli.stack import keys, ports, services
 from cli.stack.inbox import LocalInbox
 from cli.stack.postgres import LocalPostgres, in_use, temporary_dir
-from cli.stack.processes import Child, Supervisor
+from cli.stack.processes import Child, Program, Supervisor
 from cli.stack.temporal import LocalTemporal
 from domain.errors import ConfigurationError, Unavailable
 from domain.message import StoreCard
@@ -102,6 +102,12 @@ class Stack:
     def pid(self, name: str) -> int | None:
         """Return the process id of a part, None when it does not run."""
         return self._supervisor.parts[name].pid
+
+    def program(self, name: str) -> Program:
+        """Return how a part of ours is run, for whoever runs another one beside it."""
+        part = self._supervisor.parts[name]
+        assert isinstance(part, Child)  # noqa: S101 - all of ours are
+        return part.program
 
     def start(self, name: str) -> None:
         """Start a part again and wait until it is ready."""

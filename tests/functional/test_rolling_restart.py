@@ -50,7 +50,7 @@ class Fleet:
 
     def another(self, kind: str, name: str) -> Child:
         """Make one more process of a kind, with the settings of the stack's own."""
-        program = self.own(kind).program
+        program = self._house.stack.program(kind)
         env = {**program.env, "SMTP_URL": self._smtp}
         env.pop("JOURNEYS_METRICS_PORT", None)
         ready = program.ready
