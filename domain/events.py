@@ -22,10 +22,13 @@ class Who(NamedTuple):
     @property
     def lane(self) -> str:
         """The identity whose events stay in order."""
-        for kind, value in (("c", self.customer_id), ("u", self.user_id), ("a", self.anonymous_id), ("e", self.email)):
-            if value is not None:
-                return f"{kind}:{value}"
-        return "-"
+        if self.customer_id is not None:
+            return f"c:{self.customer_id}"
+        if self.user_id is not None:
+            return f"u:{self.user_id}"
+        if self.anonymous_id is not None:
+            return f"a:{self.anonymous_id}"
+        return f"e:{self.email}" if self.email is not None else "-"
 
 
 class Event(NamedTuple):

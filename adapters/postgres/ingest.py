@@ -89,7 +89,8 @@ _INSERT = """
                e.payload::jsonb, e.at, e.received_at, e.ip, e.shard, e.traceparent
         from told e where (e.id in (select event_id from new)) is true
     )
-    select (select array_agg(id) from told where id not in (select event_id from new)),
+    select case when (select count(*) from new) < (select count(*) from told)
+                then (select array_agg(id) from told where id not in (select event_id from new)) end,
            (select pg_notify('journeys_events', '') where exists (select from new))
 """
 # Data exceptions and exceeded limits of one row; everything else may pass when it is tried again.
