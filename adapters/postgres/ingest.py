@@ -89,7 +89,7 @@ _INSERT = """
                e.payload::jsonb, e.at, e.received_at, e.ip, e.shard, e.traceparent
         from told e where (e.id in (select event_id from new)) is true
     )
-    select case when (select count(*) from new) < (select count(*) from told)
+    select case when (select count(*) from new) < cardinality(%(id)b)
                 then (select array_agg(id) from told where id not in (select event_id from new)) end,
            (select pg_notify('journeys_events', '') where exists (select from new))
 """
