@@ -19,7 +19,7 @@ from uuid_utils.compat import uuid7
 from domain.errors import InvalidEvent
 from domain.events import Event, EventType, Who, corrected
 from domain.ip_addresses import written
-from domain.vocabulary import canonical, is_catalogue
+from domain.vocabulary import CATALOGUE, canonical
 
 TYPES: tuple[str, ...] = get_args(EventType)
 
@@ -220,10 +220,11 @@ def _name(raw: Mapping[str, Any], kind: EventType) -> str | None:
 
 
 def _who(raw: Mapping[str, Any], kind: EventType, name: str | None) -> Who:
-    who = Who(user_id=_id(raw, "userId"), anonymous_id=_id(raw, "anonymousId"), email=_email(raw, kind, name))
+    known_as = canonical(name or "")
+    who = Who(user_id=_id(raw, "userId"), anonymous_id=_id(raw, "anonymousId"), email=_email(raw, kind, known_as))
     if kind == "alias" and _id(raw, "previousId") is None and who.anonymous_id is None:
         raise InvalidEvent("previousId", "is missing: an alias call names the identity before and after")
-    of_nobody = kind == "track" and is_catalogue(name or "")
+    of_nobody = kind == "track" and known_as in CATALOGUE
     if who.user_id is None and who.anonymous_id is None and who.email is None and not of_nobody:
         raise InvalidEvent("userId", "is missing: an event needs userId or anonymousId")
     return who
@@ -242,11 +243,11 @@ def _id(raw: Mapping[str, Any], field: str) -> str | None:
     return text if text.strip() else None
 
 
-def _email(raw: Mapping[str, Any], kind: EventType, name: str | None) -> str | None:
+def _email(raw: Mapping[str, Any], kind: EventType, known_as: str | None) -> str | None:
     if kind == "group":
         return None  # its traits are a company's
     # Who shares a product or a cart writes somebody else's address into it.
-    properties = {} if name and canonical(name) in _OF_SOMEONE_ELSE else raw.get("properties") or {}
+    properties = {} if known_as in _OF_SOMEONE_ELSE else raw.get("properties") or {}
     places = (raw.get("traits"), (raw.get("context") or {}).get("traits"), properties, properties.get("customer"))
     for place in places:
         if isinstance(place, dict) and (email := address(place.get("email"))) is not None:

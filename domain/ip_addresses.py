@@ -6,11 +6,10 @@ forgets IPv6. Both are what Google Analytics called IP masking (support.google.c
 
 import ipaddress
 import re
-from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
-from domain.vocabulary import folded
+from domain.vocabulary import LONGEST_HABIT, folded
 
 _ENDINGS = ("ip", "ips", "ipv4", "ipv6")
 _PARTS = ("ipaddr", "ipv4", "ipv6", "forwarded", "remoteaddr", "remotehost")
@@ -18,11 +17,31 @@ _PARTS = ("ipaddr", "ipv4", "ipv6", "forwarded", "remoteaddr", "remotehost")
 
 A name such as `zip` is taken for one as well, which does no harm: only what can be read as an address is changed.
 """
+_MOST_NAMES = 4_096
 _ONE_OF_MANY = re.compile(r"[^\s,;\"=]+")
 _BYTE = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 _PLAIN = re.compile(rf"({_BYTE}\.{_BYTE}\.{_BYTE}\.){_BYTE}", re.ASCII)
 """IPv4 as nearly everybody writes it."""
 _WITH_PORT = re.compile(r"\[(?P<six>[^\]]+)\](?P<six_port>:\d+)?|(?P<four>\d+\.\d+\.\d+\.\d+)(?P<four_port>:\d+)")
+
+
+class _Names(dict[str, bool]):
+    """Names, and whether each says that an address stands under it.
+
+    Every name of every event is looked up here, so it is a dict and no function that remembers.
+    """
+
+    def __missing__(self, name: str) -> bool:
+        plain = folded(name)
+        says = plain.endswith(_ENDINGS) or any(part in plain for part in _PARTS)
+        if len(name) <= LONGEST_HABIT:
+            if len(self) == _MOST_NAMES:
+                self.clear()
+            self[name] = says
+        return says
+
+
+_says_address = _Names()
 
 
 def anonymised(address: str) -> str:
@@ -50,7 +69,7 @@ def without_addresses(payload: Any, name: str = "") -> Any:
         changed = {}
         for key, value in payload.items():
             if isinstance(value, str):
-                if _says_address(key):
+                if _says_address[key]:
                     changed[key] = _each_shortened(value)
             elif isinstance(value, (dict, list)) and (short := without_addresses(value, key)) is not value:
                 changed[key] = short
@@ -59,7 +78,7 @@ def without_addresses(payload: Any, name: str = "") -> Any:
         parts = [without_addresses(value, name) for value in payload]
         same = all(part is value for part, value in zip(parts, payload, strict=True))
         return payload if same else parts
-    if isinstance(payload, str) and name and _says_address(name):
+    if isinstance(payload, str) and name and _says_address[name]:
         return _each_shortened(payload)
     return payload
 
@@ -98,9 +117,3 @@ def _shortened(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
     if address.sixtofour is not None:  # 2002:AABB:CCDD::/48 is the IPv4 address AA.BB.CC.DD
         kept = int(address) >> 88 << 88
     return IPv6Address(kept)
-
-
-@lru_cache(maxsize=4096)
-def _says_address(name: str) -> bool:
-    plain = folded(name)
-    return plain.endswith(_ENDINGS) or any(part in plain for part in _PARTS)

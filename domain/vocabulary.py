@@ -117,19 +117,20 @@ CATALOGUE = frozenset({"Product Updated", "Product Restocked", "Product Out of S
 """Events that a shop's back office sends about its products; they belong to no customer."""
 
 
-_LONGEST_HABIT = 64
+LONGEST_HABIT = 64
+"""Characters of a name that is worth remembering: a shop's names repeat, and long ones are nobody's habit."""
 
 
 def folded(name: str) -> str:
     """Reduce a name to what tells it apart: its letters and digits in lower case."""
-    return _remembered(name) if len(name) <= _LONGEST_HABIT else _reduced(name)
+    return _remembered(name) if len(name) <= LONGEST_HABIT else _reduced(name)
 
 
 def _reduced(name: str) -> str:
     return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
-# A shop's names repeat, those of its events and those of their fields; long ones are nobody's habit.
+# Those of its events and those of their fields.
 _remembered = lru_cache(maxsize=8_192)(_reduced)
 
 

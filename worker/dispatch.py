@@ -98,11 +98,10 @@ class Dispatch:
                 await act_as(connection, store_id)
                 terms = await settle(connection, store_id, shared)
                 idle, telling = _parted(events, terms)
-                passed_by = await queue.pass_by(connection, [queued.id for queued in idle])
-                applied += ((queued, ()) for queued in idle if queued.id in passed_by)
-                fresh = [queued for queued in telling if queued.commands is None]
-                pending = await queue.still_pending(connection, [queued.id for queued in fresh])
-                todo = await self._routed(connection, [q for q in fresh if q.id in pending], shared, now)
+                by_others = await queue.pass_by(connection, [queued.id for queued in idle])
+                applied += ((queued, ()) for queued in idle if not by_others or queued.id not in by_others)
+                fresh = await queue.still_pending(connection, [queued for queued in telling if queued.commands is None])
+                todo = await self._routed(connection, fresh, shared, now)
                 await carts.write(connection, store_id, shared)
                 await queue.mark_applied(connection, todo)
                 for queued in telling:
@@ -210,4 +209,4 @@ def _by_store(batch: Sequence[Queued]) -> list[tuple[str, list[Queued]]]:
 
 def _identity(queued: Queued) -> tuple[str, str]:
     """Whose events stay in order."""
-    return queued.store_id, queued.event.who.lane
+    return queued.store_id, queued.who.lane

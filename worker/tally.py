@@ -20,7 +20,7 @@ def count(applied: Sequence[tuple[Queued, Sequence[Command]]], now: datetime) ->
         name = (canonical(queued.name or "") or "other") if queued.type == "track" else queued.type
         names[name] += 1
         APPLY_SECONDS.observe(max((now - queued.received_at).total_seconds(), 0))
-        if name in _FEEDBACK and queued.event.who.customer_id is not None:  # told by ourselves, not by a client
+        if name in _FEEDBACK and queued.who.customer_id is not None:  # told by ourselves, not by a client
             kind = (queued.event.payload.get("properties") or {}).get("bounce")
             if kind in set(Kind):
                 FEEDBACK.labels(str(kind)).inc()

@@ -72,6 +72,7 @@ class Batch:
             else joins them; what this transaction itself says anew of who is who makes it forget them all.
         locked: Customers whose rows are locked.
         snapshots: What the rules know of locked customers, as this transaction has left it (snapshots.py).
+        runs_changed: Customers among them whose runs are to be read again.
         looked: Looks at products that are kept already (apply/browsing.py).
         seen: Products as they were when an event last looked; good enough to tell that a look says nothing new.
         carts: Carts as this transaction leaves them, of locked customers; not written yet (carts.py).
@@ -84,6 +85,7 @@ class Batch:
         self.customers: dict[tuple[str, Who], UUID] = {}
         self.locked: set[tuple[str, UUID]] = set()
         self.snapshots: dict[tuple[str, UUID], Snapshot] = {}
+        self.runs_changed: set[tuple[str, UUID]] = set()
         self.looked: set[UUID] = set()
         self.seen: dict[tuple[str, str], Row[Any] | None] = {}
         self.carts: dict[tuple[str, UUID], Cart] = {}

@@ -4,7 +4,6 @@ import json
 import socket
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import cached_property
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +15,7 @@ from sqlalchemy import (
     TableValuedAlias,
     Text,
     Update,
+    Uuid,
     bindparam,
     case,
     cast,
@@ -30,7 +30,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-from sqlalchemy.sql.dml import ReturningUpdate
 
 from adapters.postgres.statements import built_once, one_of
 from adapters.postgres.tables import OPEN, events
@@ -56,8 +55,8 @@ _IDENTITY = func.coalesce(
 # and read a store's whole backlog for each batch.
 _PENDING = text("state not in ('applied', 'routed', 'parked')")
 _LEFT = ("payload", "shard", "retry_at", "error")
-_READ = [*(column for column in events.c if column.name not in _LEFT), cast(events.c.payload, Text).label("payload")]
-"""What is read of an event that is next; of most, nobody asks for the payload."""
+_READ = [column for column in events.c if column.name not in _LEFT]
+"""What is read of an event that is next: of most, nobody asks for the payload."""
 _APPLIED = (
     update(events)
     .where(events.c.id == bindparam("event"))
@@ -67,10 +66,9 @@ _COMMANDS: TypeAdapter[list[Command]] = TypeAdapter(list[Command])
 
 
 class Queued:
-    """An event in the queue: what its row says at once, and the event itself when it is asked for; most are not.
+    """An event in the queue: what its envelope says at once, and the event itself once it is to be applied.
 
     Attributes:
-        names_two: It names more than one identity, so it may say that they are the same person's.
         commands: Set once the event has been applied.
         traceparent: The trace that its request belonged to.
     """
@@ -79,23 +77,39 @@ class Queued:
         self, of: Event | Row[Any], attempts: int = 0, commands: Sequence[Command] | None = None,
         traceparent: str | None = None,
     ) -> None:  # fmt: skip
-        """Queue an event, or read one from its row, where the payload is text."""
+        """Queue an event, or the row of one, without its payload."""
         self._of = of
+        self._event = of if isinstance(of, Event) else None
         self.id: UUID = of.id
         self.store_id: str = of.store_id
         self.type: str = of.type
         self.name: str | None = of.name
         self.received_at: datetime = of.received_at
-        who = of.who if isinstance(of, Event) else of
-        self.names_two = sum(identity is not None for identity in (who.user_id, who.anonymous_id, who.email)) > 1
         self.attempts = attempts
         self.commands = commands
         self.traceparent = traceparent
 
-    @cached_property
+    @property
+    def who(self) -> Who:
+        """The identities that it names."""
+        return self._of.who if isinstance(self._of, Event) else _who(self._of)
+
+    @property
+    def names_two(self) -> bool:
+        """Whether it names more than one identity, so that it may say that they are the same person's."""
+        who = self._of.who if isinstance(self._of, Event) else self._of
+        return (who.user_id is not None) + (who.anonymous_id is not None) + (who.email is not None) > 1
+
+    @property
     def event(self) -> Event:
-        """The event."""
-        return self._of if isinstance(self._of, Event) else _event(self._of, json.loads(self._of.payload))
+        """The event, of which the payload was read."""
+        assert self._event is not None, "still_pending() reads it"  # noqa: S101
+        return self._event
+
+    def read(self, payload: str) -> None:
+        """Take the payload in, which is JSON."""
+        if not isinstance(self._of, Event):
+            self._event = event_of(self._of, json.loads(payload))
 
     def owing(self, commands: Sequence[Command]) -> "Queued":
         """Return it as it is once it has been applied."""
@@ -191,19 +205,27 @@ def _next(lanes: list[int], limit: int, now: datetime) -> Select[Any]:
     return select(found).select_from(each.join(found, true())).order_by(found.c.id).limit(limit)
 
 
-async def still_pending(connection: AsyncConnection, event_ids: Sequence[UUID]) -> set[UUID]:
-    """Lock those of these events that nobody has applied meanwhile.
+async def still_pending(connection: AsyncConnection, batch: Sequence[Queued]) -> list[Queued]:
+    """Lock those of these events that nobody has applied meanwhile, and read what they say.
 
     Whoever loses the connection that owns a lane does not notice before the batch is through; the next owner
     must not apply the same events again and overwrite the commands that are owed for them.
     """
-    return set((await connection.execute(*_lock(list(event_ids)))).scalars()) if event_ids else set()
+    if not batch:
+        return []
+    locked = (await connection.execute(*_lock([queued.id for queued in batch]))).all()
+    payloads = {row.id: row.payload for row in locked}
+    pending = [queued for queued in batch if queued.id in payloads]
+    for queued in pending:
+        queued.read(payloads[queued.id])
+    return pending
 
 
 @built_once
-def _lock(event_ids: list[UUID]) -> Select[UUID]:
+def _lock(event_ids: list[UUID]) -> Select[Any]:
     here = (one_of(events.c.id, event_ids), _PENDING)
-    return select(events.c.id).where(*here).order_by(events.c.id).with_for_update()
+    read = select(events.c.id, cast(events.c.payload, Text).label("payload"))
+    return read.where(*here).order_by(events.c.id).with_for_update()
 
 
 async def mark_applied(connection: AsyncConnection, commands: Mapping[UUID, Sequence[Command]]) -> None:
@@ -219,14 +241,17 @@ async def mark_applied(connection: AsyncConnection, commands: Mapping[UUID, Sequ
 
 
 async def pass_by(connection: AsyncConnection, event_ids: Sequence[UUID]) -> set[UUID]:
-    """Note that nothing had to be done for these events; return those for which nobody else has noted it meanwhile."""
+    """Note that nothing had to be done for these events; return those of which somebody else has noted it meanwhile."""
     return set((await connection.execute(*_passed_by(list(event_ids)))).scalars()) if event_ids else set()
 
 
 @built_once
-def _passed_by(event_ids: list[UUID]) -> ReturningUpdate[UUID]:
+def _passed_by(event_ids: list[UUID]) -> Select[UUID]:
     here = (one_of(events.c.id, event_ids), _PENDING)
-    return update(events).where(*here).values(state="routed", error=None, retry_at=None).returning(events.c.id)
+    change = update(events).where(*here).values(state="routed", error=None, retry_at=None)
+    passed = change.returning(events.c.id).cte("passed")
+    each = func.unnest(event_ids).table_valued("id").render_derived(name="each")
+    return select(cast(each.c.id, Uuid)).where(each.c.id.not_in(select(passed.c.id)))
 
 
 async def mark_routed(connection: AsyncConnection, event_ids: Sequence[UUID]) -> None:
@@ -254,7 +279,7 @@ async def told_on_pages(connection: AsyncConnection, store_id: str, customer_id:
     """Return what a customer did on our own pages that is not applied yet, oldest first."""
     mine = (events.c.store_id == store_id) & (events.c.customer_id == customer_id)
     query = select(events).where(mine, events.c.state.in_(["pending", "parked"]), events.c.commands.is_(None))
-    return [_event(row, row.payload) for row in (await connection.execute(query.order_by(events.c.id))).all()]
+    return [event_of(row, row.payload) for row in (await connection.execute(query.order_by(events.c.id))).all()]
 
 
 async def parked(engine: AsyncEngine, store_id: str) -> list[Parked]:
@@ -287,9 +312,13 @@ async def put_back(connection: AsyncConnection, store_id: str, event_id: UUID | 
     return len(result.all())
 
 
-def _event(row: Row[Any], payload: dict[str, Any]) -> Event:
-    who = Who(user_id=row.user_id, anonymous_id=row.anonymous_id, email=row.email, customer_id=row.customer_id)
+def _who(row: Row[Any]) -> Who:
+    return Who(user_id=row.user_id, anonymous_id=row.anonymous_id, email=row.email, customer_id=row.customer_id)
+
+
+def event_of(row: Row[Any], payload: dict[str, Any]) -> Event:
+    """Make an event of its row."""
     return Event(
-        store_id=row.store_id, id=row.id, message_id=row.message_id, type=row.type, name=row.name, who=who,
+        store_id=row.store_id, id=row.id, message_id=row.message_id, type=row.type, name=row.name, who=_who(row),
         payload=payload, at=row.at, received_at=row.received_at, ip=row.ip,
     )  # fmt: skip

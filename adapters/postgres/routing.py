@@ -196,9 +196,12 @@ async def _enrol(
 async def _write_down(
     connection: AsyncConnection, state: Snapshot, commands: Sequence[Command], batch: Batch
 ) -> list[Command]:
+    owed = await runs.write_down(connection, state.store_id, commands, state.now)
     if commands and state.customer_id is not None:
-        batch.snapshots.pop((state.store_id, state.customer_id), None)
-    return await runs.write_down(connection, state.store_id, commands, state.now)
+        # What was not owed any more had begun, and perhaps ended, before.
+        written = owed if len(owed) == len(commands) else ()
+        snapshots.runs_changed(state.store_id, state.customer_id, written, batch)
+    return owed
 
 
 async def _rejoin(

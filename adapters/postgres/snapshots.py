@@ -1,11 +1,12 @@
 """Snapshots: what the enrolment rules need to know of customers, read for many at once and remembered in the batch.
 
 A snapshot is remembered of a customer whose row is locked, until this transaction changes anything that it is made of:
-orders, runs or messages. A cart is written and remembered at once (`apply/purchases.py`).
+orders or messages. A cart is written and remembered at once (`apply/purchases.py`), and of runs it is remembered that
+they have changed.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from adapters.postgres import consents, runs
 from adapters.postgres.batch import Batch
 from domain.cart import Cart
+from domain.commands import Command, RestartRun, StartRun
 from domain.consent import wants_mail
 from domain.events import Event
 from domain.facts import (
@@ -83,6 +85,28 @@ async def remember(
     if wanted:
         for customer_id, snapshot in (await _read(connection, store_id, wanted, now, batch)).items():
             batch.snapshots[store_id, customer_id] = snapshot
+            batch.runs_changed.discard((store_id, customer_id))
+
+
+def runs_changed(store_id: str, customer_id: UUID, written: Sequence[Command], batch: Batch) -> None:
+    """Note what commands that were written down made of a customer's runs.
+
+    A first run is known; otherwise the runs are read again, and nothing else, once somebody asks.
+    """
+    key = (store_id, customer_id)
+    if (known := batch.snapshots.get(key)) is None:
+        return
+    changes: dict[str, object] = {
+        "begun": known.begun.union(c.run.journey for c in written if isinstance(c, StartRun | RestartRun))
+    }
+    match written:
+        case [StartRun(run=run)] if (
+            not known.open_runs and key not in batch.runs_changed and run.expires_at > known.now
+        ):
+            changes["open_runs"] = (run,)
+        case _:
+            batch.runs_changed.add(key)
+    batch.snapshots[key] = known.model_copy(update=changes)
 
 
 async def snapshot(
@@ -92,11 +116,17 @@ async def snapshot(
     store_id = event.store_id
     if customer_id is None:
         return batch.terms[store_id].snapshot(store_id, now).model_copy(update={"trigger": str(event.id)})
-    known = batch.snapshots.get((store_id, customer_id))
+    key = (store_id, customer_id)
+    known = batch.snapshots.get(key)
     if known is None or known.now != now:
         known = (await _read(connection, store_id, [customer_id], now, batch))[customer_id]
-        if (store_id, customer_id) in batch.locked:
-            batch.snapshots[store_id, customer_id] = known
+        if key in batch.locked:
+            batch.snapshots[key] = known
+            batch.runs_changed.discard(key)
+    elif key in batch.runs_changed:
+        under_way = await runs.open_runs(connection, store_id, [customer_id], now)
+        known = batch.snapshots[key] = known.model_copy(update={"open_runs": tuple(under_way)})
+        batch.runs_changed.discard(key)
     unconfirmed = await _unconfirmed(connection, store_id, customer_id, known)
     return known.model_copy(update={"trigger": str(event.id), "unconfirmed": unconfirmed})
 

@@ -20,6 +20,7 @@ from adapters.postgres.batch import Batch
 from adapters.postgres.engine import create_engine
 from adapters.postgres.identities import new_id
 from adapters.postgres.ingest import EventStore
+from adapters.postgres.queue import Queued
 from adapters.postgres.tables import carts, events, orders
 from adapters.postgres.tenancy import across_stores, as_store
 from adapters.settings import Settings
@@ -373,7 +374,7 @@ async def test_two_routers_that_both_read_an_event_apply_it_once(
 
     async def apply() -> Sequence[Command]:
         async with as_store(engine, event.store_id) as connection:
-            if event.id not in await queue.still_pending(connection, [event.id]):
+            if not await queue.still_pending(connection, [Queued(event)]):
                 return ()
             commands = await routing.route(connection, event, clock(), Batch())
             await asyncio.sleep(0)

@@ -24,6 +24,7 @@ from adapters.postgres.engine import create_engine
 from adapters.postgres.identities import new_id
 from adapters.postgres.ingest import EventStore
 from adapters.postgres.ledger import PostgresLedger
+from adapters.postgres.queue import Queued
 from adapters.postgres.retention import PostgresRetention
 from adapters.postgres.tables import (
     audit,
@@ -215,7 +216,8 @@ async def test_events_come_in_and_are_routed_while_weeks_are_made_and_dropped(pa
             assert await door.accept([event]) == 1
             accepted.append(event.id)
             async with as_store(engine, "mugs") as connection:
-                await queue.mark_routed(connection, await queue.still_pending(connection, [event.id]))
+                pending = await queue.still_pending(connection, [Queued(event)])
+                await queue.mark_routed(connection, [queued.id for queued in pending])
 
     coming = [asyncio.create_task(keep_coming()) for _ in range(3)]
     for number in range(4):
