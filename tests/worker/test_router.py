@@ -365,6 +365,22 @@ async def test_the_lane_of_a_router_that_lost_its_connection_is_free_at_once(
     assert await states(engine) == {"routed": 1}
 
 
+async def test_an_event_that_nothing_comes_of_is_noted_by_one_router(
+    engine: AsyncEngine, door: EventStore, clock: SteppedClock
+) -> None:
+    """Of two that have read it, the second learns that it was the first, and does not count it again."""
+    both = [ordered(clock, "ada", f"o-{number}") for number in range(2)]
+    await door.accept(both)
+
+    async def pass_by(*events: Event) -> set[UUID]:
+        async with as_store(engine, both[0].store_id) as connection:
+            return await queue.pass_by(connection, [event.id for event in events])
+
+    assert await pass_by(both[0]) == set()
+    assert await pass_by(*both) == {both[0].id}
+    assert await states(engine) == {"routed": 2}
+
+
 async def test_two_routers_that_both_read_an_event_apply_it_once(
     engine: AsyncEngine, door: EventStore, clock: SteppedClock
 ) -> None:

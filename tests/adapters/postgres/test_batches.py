@@ -6,19 +6,21 @@ from itertools import count
 from typing import Any
 from uuid import uuid4
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from adapters.postgres import carts
+from adapters.postgres import carts, snapshots
 from adapters.postgres.batch import Batch
 from adapters.postgres.routing import prepare, route
 from adapters.postgres.tables import carts as carts_table
 from adapters.postgres.tables import customers, identities, runs, views
 from adapters.postgres.tenancy import act_as
-from domain.commands import Command, EndRun, JoinRun, RestartRun, SignalRun, StartRun
+from domain.commands import Command, EndRun, JoinRun, NewRun, RestartRun, SignalRun, StartRun
 from domain.events import Event, Who
+from domain.snapshot import Snapshot
 from tests.adapters.postgres.conftest import START, Telling
 from tests.adapters.postgres.test_order_of_arrival import LIFE, USER, Op, _events, _known
 from tests.conftest import statements
@@ -110,6 +112,51 @@ async def test_a_stranger_may_be_joined_before_the_batch_is_over(mugs: Telling) 
     (ada,) = together["people"]
     assert ada == "anonymous:b-1 user:ada"
     assert ("cart-recovery", "converted") in {(journey, outcome) for _, journey, outcome, *_ in together["runs"]}
+
+
+@pytest.mark.parametrize(
+    ("names", "commands"),
+    [
+        pytest.param(
+            ["Product Added", "Product Added", "Order Completed", "Product Added"],
+            [
+                "start cart-recovery", "", "signal cart-recovery, start post-purchase, start win-back",
+                "start cart-recovery",
+            ],
+            id="a cart",
+        ),
+        pytest.param(
+            ["Signed Up", "Product Added", "Product Added", "Order Completed", "Signed Up"],
+            [
+                "start welcome", "start cart-recovery", "",
+                "signal cart-recovery, signal welcome, start post-purchase, start win-back", "",
+            ],
+            id="an account",
+        ),
+    ],
+)  # fmt: skip
+async def test_runs_that_a_batch_has_begun_and_ended_are_known_to_its_later_events(
+    mugs: Telling, names: list[str], commands: list[str]
+) -> None:
+    """A run that is under way does not begin again, one that is over does, and a customer is welcomed once."""
+    said = {"product_id": "cup", "price": 5, "order_id": "o-1", "products": [{"product_id": "cup", "price": 5}]}
+    life = [mugs.event(name, START + timedelta(seconds=at), **said) for at, name in enumerate(names)]
+    async with mugs.engine.connect() as connection:
+        together = await lived(connection, [life], timedelta(0))
+        alone = await lived(connection, [[event] for event in life], timedelta(0))
+        await connection.rollback()
+
+    assert [", ".join(f"{kind} {journey}" for kind, journey, *_ in each) for each in together["commands"]] == commands
+    assert together == alone
+
+
+def test_a_journey_that_a_batch_has_begun_has_been_entered() -> None:
+    """Whoever may enter it once in a lifetime does not enter it twice in a batch, however soon the run was over."""
+    batch, ada = Batch(), uuid4()
+    batch.snapshots["mugs", ada] = Snapshot(store_id="mugs", now=NOW, trigger="", begun=frozenset({"welcome"}))
+    run = NewRun.model_construct(journey="follow-up/thanks", expires_at=NOW + timedelta(days=1))
+    snapshots.runs_changed("mugs", ada, [StartRun.model_construct(run=run)], batch)
+    assert batch.snapshots["mugs", ada].begun == {"welcome", "follow-up/thanks"}
 
 
 async def test_a_cart_that_the_batch_has_not_written_yet_ends_the_looks_before_it(mugs: Telling) -> None:
