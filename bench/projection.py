@@ -47,22 +47,22 @@ _STORAGE = "make bench PART=storage SIZE=small"
 
 MEASURED: Mapping[str, Measured] = {
     "api_us": Measured(
-        "API, one event a request", 206, "µs of processor", "make bench PART=track", "full: api_cpu_us_per_request"
+        "API, one event a request", 158, "µs of processor", "make bench PART=track", "full: api_cpu_us_per_request"
     ),
     "api_batch_us": Measured(
-        "API, an event of a batch of 100", 47, "µs of processor", "make bench PART=batch",
-        "full: processors_used.api / events accepted",
+        "API, an event of a batch of 100", 25, "µs of processor", "make bench PART=batch",
+        "full: processors_used.api / events accepted by one process",
     ),
     "postgres_in_us": Measured(
-        "Postgres, storing an event", 23, "µs of processor", "make bench PART=batch",
-        "full: processors_used.postgres / events accepted",
+        "Postgres, storing an event", 18, "µs of processor", "make bench PART=batch",
+        "full: processors_used.postgres / events accepted by one process",
     ),
     "router_us": Measured(
-        "router, an event (one in twenty matters)", 52, "µs of processor", "make bench PART=router",
+        "router, an event (one in twenty matters)", 39, "µs of processor", "make bench PART=router",
         "full: processors_used.router * microseconds_per_event",
     ),
     "postgres_route_us": Measured(
-        "Postgres, routing an event", 32, "µs of processor", "make bench PART=router",
+        "Postgres, routing an event", 26, "µs of processor", "make bench PART=router",
         "full: processors_used.postgres * microseconds_per_event",
     ),
     "begin_ms": Measured(
@@ -70,15 +70,15 @@ MEASURED: Mapping[str, Measured] = {
         "full: cpu_ms_per_run.router",
     ),
     "worker_ms": Measured(
-        "worker, a message of a journey of three", 16, "ms of processor", "make bench PART=cart",
+        "worker, a message of a journey of three", 13, "ms of processor", "make bench PART=cart",
         "full: cpu_ms_per_journey.worker / 3",
     ),
     "postgres_ms": Measured(
-        "Postgres, a message of a journey of three", 2.0, "ms of processor", "make bench PART=cart",
+        "Postgres, a message of a journey of three", 1.6, "ms of processor", "make bench PART=cart",
         "full: cpu_ms_per_journey.postgres / 3",
     ),
     "temporal_ms": Measured(
-        "Temporal, a journey of three messages", 38, "ms of processor", "make bench PART=cart",
+        "Temporal, a journey of three messages", 31, "ms of processor", "make bench PART=cart",
         "full: cpu_ms_per_journey.temporal",
     ),
     "actions": Measured("Temporal, a journey of three messages", 7, "actions", "journeys cost", "cart-recovery"),
@@ -88,13 +88,13 @@ MEASURED: Mapping[str, Measured] = {
         "full: for each run that waits",
     ),
     "ended_bytes": Measured(
-        "Temporal's database, a journey that has ended (SQLite)", 47_240, "bytes", _STORAGE, "small: that has ended"
+        "Temporal's database, a journey that has ended (SQLite)", 44_479, "bytes", _STORAGE, "small: that has ended"
     ),
-    "customer_bytes": Measured("Postgres, a customer", 1_085, "bytes", _STORAGE, "small: a customer"),
-    "event_bytes": Measured("Postgres, an event, with its key", 1_697, "bytes", _STORAGE, "small: an event"),
-    "look_bytes": Measured("Postgres, a look at a product", 219, "bytes", _STORAGE, "small: a look"),
-    "wal_bytes": Measured("the log of Postgres, an event", 2_743, "bytes", _STORAGE, "small: an event in the log"),
-    "journey_bytes": Measured("Postgres, a journey of three messages", 10_076, "bytes", _STORAGE, "small: a journey"),
+    "customer_bytes": Measured("Postgres, a customer", 1_081, "bytes", _STORAGE, "small: a customer"),
+    "event_bytes": Measured("Postgres, an event, with its key", 1_699, "bytes", _STORAGE, "small: an event"),
+    "look_bytes": Measured("Postgres, a look at a product", 221, "bytes", _STORAGE, "small: a look"),
+    "wal_bytes": Measured("the log of Postgres, an event", 2_746, "bytes", _STORAGE, "small: an event in the log"),
+    "journey_bytes": Measured("Postgres, a journey of three messages", 9_667, "bytes", _STORAGE, "small: a journey"),
 }  # fmt: skip
 
 ASSUMED: Mapping[str, Assumed] = {
