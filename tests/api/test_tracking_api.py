@@ -383,6 +383,18 @@ async def test_size_limits_are_segments(client, stored):
     assert len(await stored()) == 1
 
 
+@pytest.mark.parametrize("common", [{}, {"context": {"app": {"name": "x" * 5_000}}}], ids=["alone", "with a context"])
+async def test_an_event_of_a_batch_may_be_as_large_as_an_event(client, stored, common):
+    """32 KB as it was sent; what the batch says for all its events makes none of them too large."""
+    told = {**TRACK, "type": "track", "messageId": "fits", "pad": ""}
+    room = (32 << 10) - len(json.dumps(told, separators=(",", ":")))
+    fits, over = {**told, "pad": "x" * room}, {**told, "messageId": "over", "pad": "x" * (room + 1)}
+    answer = await client.post("/v1/batch", json={"batch": [fits, over], **common})
+
+    assert answer.json()["errors"] == [{"index": 1, "field": "event", "message": "must not be larger than 32 KB"}]
+    assert [event.message_id for event in await stored()] == ["fits"]
+
+
 async def test_a_batch_needs_a_list(client):
     """`batch` is missing or something else; an empty list is fine."""
     answers = [
