@@ -37,7 +37,7 @@ from api import (
     webhooks,
 )
 from api.door import Door
-from api.fields import fields
+from api.headers import fields
 from api.keys import LimitFields
 from api.measured import Measured
 from api.pages import router as pages

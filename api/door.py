@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import errors
-from api.fields import fields
+from api.headers import fields
 from api.keys import limit_fields
 
 _ACCEPTED = b'{"success":true}'

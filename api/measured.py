@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adapters import tracing
 from adapters.metrics import HTTP_SECONDS
-from api.fields import field
+from api.headers import field
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span

@@ -19,7 +19,7 @@ from api import codec, webhooks
 from api.body import BATCH_LIMIT, EVENT_LIMIT
 from api.deadlines import Deadlines
 from api.errors import Problem, rejected
-from api.fields import field
+from api.headers import field
 from domain.errors import InvalidInput, TooLarge, Unavailable
 
 HEAD_TIME = 10.0

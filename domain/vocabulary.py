@@ -130,7 +130,7 @@ def _reduced(name: str) -> str:
     return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
-# Those of its events and those of their fields.
+# The names of a shop's events, and those of their fields.
 _remembered = lru_cache(maxsize=8_192)(_reduced)
 
 

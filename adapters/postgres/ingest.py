@@ -10,7 +10,7 @@ who gives or withdraws consent, if the store keeps it as evidence; it stands in 
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -227,7 +227,8 @@ class EventStore:
         else:
             for request in requests:
                 if not request.stored.done():
-                    request.stored.set_result(len(request.rows) - _known(request.rows, known))
+                    again = sum(row.id in known for row in request.rows) if known else 0
+                    request.stored.set_result(len(request.rows) - again)
 
     async def _insert(self, rows: list[_Row]) -> set[UUID]:
         """Write rows, in one commit; return the ids of those that were known."""
@@ -245,15 +246,11 @@ class EventStore:
             raise Unavailable("the event could not be stored now; send it again") from problem
         self.commits += 1
         COMMIT_SECONDS.observe(time.perf_counter() - begun)
+        again = Counter([row.type for row in rows if row.id in known] if known else ())
         for kind, count in Counter([row.type for row in rows]).items():
-            again = _known([row for row in rows if row.type == kind], known) if known else 0
-            EVENTS.labels(kind, "known").inc(again)
-            EVENTS.labels(kind, "stored").inc(count - again)
+            EVENTS.labels(kind, "known").inc(again[kind])
+            EVENTS.labels(kind, "stored").inc(count - again[kind])
         return known
-
-
-def _known(rows: Sequence[_Row], known: Set[UUID]) -> int:
-    return sum([row.id in known for row in rows]) if known else 0
 
 
 async def _write(connection: AsyncConnection, rows: Sequence[_Row]) -> set[UUID]:
