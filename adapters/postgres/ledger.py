@@ -7,7 +7,7 @@ nobody can know whether the message went out. Unless we have heard of it since, 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -22,7 +22,7 @@ from adapters.metrics import CLAIMS, MESSAGES, RUNS_ENDED, journey_label
 from adapters.postgres import decisions, discounts, sending_rules, suppressions, waitlist
 from adapters.postgres import runs as run_rows
 from adapters.postgres.material import material
-from adapters.postgres.standing import Before, left_before, standing
+from adapters.postgres.standing import Before, Standing, left_before, standing
 from adapters.postgres.statements import any_of, built_once, put
 from adapters.postgres.tables import (
     UNAPPLIED,
@@ -37,6 +37,7 @@ from domain import ids
 from domain.delivery import Delivery, Result, Rule, Slot
 from domain.errors import EventsPending, Unavailable
 from domain.gate import Truth, decide, may_forbid
+from domain.message import Material
 from domain.ports import Claim
 from domain.runs import Outcome
 from domain.sending_rules import Interrupted
@@ -52,6 +53,8 @@ _CHANGE = (
     .returning(messages.c.address)
 )
 _CHANGE_IF = _CHANGE.where(messages.c.state == bindparam("expected"))
+Gather = Callable[[AsyncConnection, Slot, Row[Any], Standing, UUID], Awaitable[Material | None]]
+"""Makes something of a message that was claimed; None if that has settled it."""
 _ALREADY = {Result.SENT, Result.BOUNCED, Result.FAILED, Result.UNKNOWN}
 """Results after which a slot is never sent again; a withheld one is decided anew when it asks again."""
 
@@ -59,8 +62,14 @@ _ALREADY = {Result.SENT, Result.BOUNCED, Result.FAILED, Result.UNKNOWN}
 class PostgresLedger:
     """Implements `domain.ports.Ledger`."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+    def __init__(self, engine: AsyncEngine, gather: Gather = material) -> None:
+        """Keep a ledger.
+
+        Args:
+            engine: Where it is.
+            gather: Gathers what a message may say, in the transaction of its claim.
+        """
+        self._engine, self._gather = engine, gather
 
     async def claim(self, slot: Slot, now: datetime) -> Claim:
         # The router is usually milliseconds behind; waiting for it here is cheaper than another attempt.
@@ -96,7 +105,7 @@ class PostgresLedger:
                 if delivery.result is Result.STALE and slot.again_if_stale and slot.product_id is not None:
                     await waitlist.wait_on(connection, slot.store_id, customer.customer_id, slot.product_id)
                 return Claim(delivery=delivery)
-            return Claim(delivery=delivery, material=await material(connection, slot, customer, stands, message_id))
+            return Claim(delivery=delivery, material=await self._gather(connection, slot, customer, stands, message_id))
 
     async def sending(self, slot: Slot, message_id: UUID, urls: Sequence[str], now: datetime) -> None:
         values = {"state": "sending", "sending_at": now, "urls": list(urls)}
@@ -151,6 +160,13 @@ class PostgresLedger:
         """Change a row that is still in the expected state; tell whether it was."""
         async with as_store(self._engine, slot.store_id) as connection:
             return (await connection.execute(*_change(slot, message_id, values, expected))).first() is not None
+
+
+async def accepted(connection: AsyncConnection, slot: Slot, message_id: UUID, now: datetime) -> None:
+    """Record in its claim's own transaction that a message was sent: for a provider that never refuses."""
+    values = {"state": Result.SENT, "sending_at": now, "settled_at": now}
+    await connection.execute(*_change(slot, message_id, values))
+    await _close_if_last(connection, slot, Delivery(result=Result.SENT), now)
 
 
 def _change(

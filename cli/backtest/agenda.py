@@ -167,16 +167,25 @@ class Agenda:
             self._calls[customer].popleft()
         await self._release()
 
+    def may_go(self, slot: Slot) -> bool:
+        """Tell whether everything has been played that comes before a step."""
+        passage = self._passages.get(slot.run_id)
+        if passage is None:
+            return True  # its run has ended, as the gate will say
+        comes = [self._end, *(at for c in (passage.customer, NOBODY) if (at := self._next(c)) is not None)]
+        # The end is an instant too: a step that must come after whatever happens then comes after the data.
+        return all(slot.due < at or (slot.due == at and not passage.events_first) for at in comes)
+
     async def turn(self, slot: Slot) -> None:
         """Wait until everything has been played that comes before a step; for ever, if that is after the data."""
         async with self._settled:
-            if self._may_go(slot):
+            if self.may_go(slot):
                 return
             customer = self._passages[slot.run_id].customer
             self.waiting[customer] += 1
             self._tell()
             try:
-                await self._settled.wait_for(lambda: self._may_go(slot))
+                await self._settled.wait_for(lambda: self.may_go(slot))
             finally:
                 self.waiting[customer] -= 1
 
@@ -241,14 +250,6 @@ class Agenda:
     def _drop(self, run_id: UUID) -> None:
         passage = self._passages.pop(run_id)
         self._of[passage.customer].discard(run_id)
-
-    def _may_go(self, slot: Slot) -> bool:
-        passage = self._passages.get(slot.run_id)
-        if passage is None:
-            return True  # its run has ended, as the gate will say
-        comes = [self._end, *(at for c in (passage.customer, NOBODY) if (at := self._next(c)) is not None)]
-        # The end is an instant too: a step that must come after whatever happens then comes after the data.
-        return all(slot.due < at or (slot.due == at and not passage.events_first) for at in comes)
 
     def _next(self, customer: int) -> datetime | None:
         calls = self._calls.get(customer)

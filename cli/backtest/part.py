@@ -8,9 +8,11 @@ far. The process ends with its part, so a backtest needs no more memory for a ye
 
 import asyncio
 import gc
+import math
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -30,6 +32,7 @@ from rehearsal.server import time_skipping_server
 
 _CONNECTIONS = 25
 _PATIENCE_S = 600
+_NOTED_EVERY_S = 0.2
 
 
 class Spec(BaseModel):
@@ -81,6 +84,7 @@ async def play(spec: Spec) -> Performed:
             await replay.play(spec.journey, plan, _noting(spec.progress))
         except JourneysError as problem:
             performed.error = str(problem)
+        spec.progress.write_text(str(replay.played))
         if replay.played:
             customers = replay.agenda.customers
             performed.tally = await tally(engine, plan, customers, replay.shift, replay.actions)
@@ -90,8 +94,14 @@ async def play(spec: Spec) -> Performed:
 
 
 def _noting(progress: Path) -> Callable[[int], None]:
+    """Note how far we are, now and then: a file for each batch is a thirtieth of the work."""
+    noted_at = -math.inf
+
     def note(count: int) -> None:
-        progress.write_text(str(count))
+        nonlocal noted_at
+        if (now := time.monotonic()) - noted_at >= _NOTED_EVERY_S:
+            noted_at = now
+            progress.write_text(str(count))
 
     return note
 

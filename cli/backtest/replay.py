@@ -125,7 +125,7 @@ class Replay:
         self._carrying = Carrying(self._engine, temporal, agenda, self._clock, self.actions)
         self._router = Router(self._engine, self._carrying, lambda: self._end, retries=(), replays=True)
         loop = asyncio.get_running_loop()
-        delivering = Delivering(self._engine, agenda)
+        delivering = Delivering(self._engine, agenda, self.actions)
         worker = Worker(
             client,
             task_queue=task_queue,

@@ -1,30 +1,30 @@
 """The stage: the parts of production that a replay puts something of its own in front of.
 
 Router, journeys, ledger and gate are the real ones. What stands here waits for its turn, tells them the time, counts,
-and takes the mail.
+and takes the mail unseen.
 """
 
 import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Sequence
-from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from google.protobuf.empty_pb2 import Empty
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy import Row, select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from temporalio import activity
 from temporalio.api.testservice.v1 import SleepRequest
 from temporalio.client import Client
-from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
-from activities.deliver import Deliver
+from activities.failures import as_application_errors
 from activities.heartbeats import heartbeats
 from activities.stock import ReleaseWave, WaveRequest, WaveResult
-from adapters.postgres.ledger import PostgresLedger
+from adapters.postgres.ledger import PostgresLedger, accepted
+from adapters.postgres.standing import Standing
 from adapters.postgres.tables import identities
 from adapters.postgres.tenancy import as_store
 from adapters.postgres.waitlist import PostgresWaitlist
@@ -34,64 +34,65 @@ from cli.backtest.recording import STORE
 from cli.backtest.script import NOBODY
 from domain.commands import Command, NewRun, ReleaseStock, RestartRun, StartRun
 from domain.delivery import Delivery, Slot
-from domain.errors import JourneysError, Unavailable
+from domain.errors import EventsPending, JourneysError, PlacesTaken, Unavailable
 from domain.events import Event
 from domain.facts import AnyFact
-from domain.message import Letter, Material, Rendered
 
 _PATIENCE_S = 60.0
 _COURTESY_S = 5.0
 _LONGEST_CALL = timedelta(hours=1)
 """Everything that is due until then happens in one call; whether anything does is watched by the caller."""
 
-_business_time: ContextVar[datetime] = ContextVar("business_time")
 
+class Delivering:
+    """The delivery, in its turn and at its own time: the gate decides, and whatever may go out counts as sent."""
 
-class Outbox:
-    """Takes every message, and neither renders nor keeps it: the ledger knows what was sent (two ports in one)."""
-
-    def render(self, material: Material) -> Rendered:
-        return Rendered(subject=material.template, html="", text="")
-
-    def letter(self, material: Material, rendered: Rendered) -> Letter:
-        return Letter(
-            message_id=str(material.message_id), to=material.email, to_name=None, sender="", sender_name="",
-            subject=rendered.subject, html="", text="", list_id="", feedback_id="",
-        )  # fmt: skip
-
-    async def send(self, letter: Letter) -> None:
-        """Accept it."""
-
-
-class Delivering(Deliver):
-    """The delivery, in its turn and at its own time."""
-
-    def __init__(self, engine: AsyncEngine, agenda: Agenda) -> None:
-        outbox = Outbox()
-        super().__init__(PostgresLedger(engine), outbox, outbox, _business_time.get)
-        self._agenda = agenda
+    def __init__(self, engine: AsyncEngine, agenda: Agenda, actions: Counter[str]) -> None:
+        self._ledger = PostgresLedger(engine, _accepted)
+        self._agenda, self._actions = agenda, actions
 
     @activity.defn(name="deliver")
     async def deliver(self, slot: Slot) -> Delivery:
-        """Settle a slot when everything before it has been played."""
-        with heartbeats():
-            await self._agenda.turn(slot)
-        _business_time.set(slot.due)
-        try:
-            delivery = await super().deliver(slot)
-        except Exception as error:
-            # Temporal would try again for a day of its time, and nobody would know why nothing happens.
-            if not isinstance(error, ApplicationError) or error.non_retryable:
+        """Settle a slot when everything before it has been played.
+
+        Raises:
+            ApplicationError: Retryable: events of the customer are not applied yet. Or this is a local attempt, and its
+                turn has not come: it would keep its run's task, and so the clock, while it waits. It is queued.
+        """
+        with as_application_errors():
+            await self._turn(slot)
+            try:
+                delivery = (await self._ledger.claim(slot, slot.due)).delivery
+            except EventsPending:
+                raise
+            except Exception as error:
+                # Temporal would try again for a day of its time, and nobody would know why nothing happens.
                 self._agenda.fail(f"{slot.step.name}: {type(error).__name__}: {error}")
-            raise
+                raise
+        delivery = delivery.model_copy(update={"at": delivery.at or slot.due})
         await self._agenda.settled(slot, delivery)
         return delivery
 
     @activity.defn(name="abandon-delivery")
     async def abandon(self, slot: Slot, left: bool = False) -> Delivery:
         """Settle a slot that is not asked for again, at the time at which it was due."""
-        _business_time.set(slot.due)
-        return await super().abandon(slot, left)
+        with as_application_errors():
+            delivery = await self._ledger.abandon(slot, slot.due, left=left)
+            return delivery.model_copy(update={"at": slot.due})
+
+    async def _turn(self, slot: Slot) -> None:
+        if self._agenda.may_go(slot):
+            return
+        if activity.info().is_local:
+            self._actions["activities"] -= 1  # in production it would have settled the slot
+            raise PlacesTaken
+        with heartbeats():
+            await self._agenda.turn(slot)
+
+
+async def _accepted(connection: AsyncConnection, slot: Slot, _: Row[Any], __: Standing, message_id: UUID) -> None:
+    """Have a claimed message sent at once: here it is neither rendered nor kept, and nobody refuses it."""
+    await accepted(connection, slot, message_id, slot.due)
 
 
 class Releasing(ReleaseWave):
@@ -205,13 +206,9 @@ class Carrying:
                     await self._agenda.changed.wait()
 
     async def _staged(self, run: NewRun) -> NewRun:
-        """Have the first task held back until its moment, not for a time: the server's clock is a little ahead.
-
-        No attempt is a local one: it would keep its run's task, and so the clock, while it waits for its turn.
-        """
-        queued = run.model_copy(update={"entry": run.entry | {"at_once": False}})
+        """Have the first task held back until its moment, not for a time: the server's clock is a little ahead."""
         if not run.delay:
-            return queued
+            return run
         begun_at = datetime.fromisoformat(run.entry["begun_at"])
         left = max(begun_at + run.delay - await self._clock.now(), timedelta(0))
-        return queued.model_copy(update={"delay": left})
+        return run.model_copy(update={"delay": left})
