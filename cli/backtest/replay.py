@@ -144,9 +144,11 @@ class Replay:
             max_cached_workflows=_CACHED,
             max_concurrent_activities=_MOST_AT_ONCE,
         )
-        async with worker:
-            yield
-        await self._store.close()
+        try:
+            async with _running(worker, agenda):
+                yield
+        finally:
+            await self._store.close()
 
     def _next_batch(self) -> list[Call]:
         """Take the next calls that have nothing to do with each other, or with a step that is due between them."""
@@ -222,6 +224,24 @@ class Replay:
             moving.task.cancel()
 
 
+@contextlib.asynccontextmanager
+async def _running(worker: Worker, agenda: Agenda) -> AsyncIterator[None]:
+    """Run a worker for the length of the block.
+
+    It ends once everything has that it is at; where that never comes, it is left behind, and its process ends with the
+    part.
+    """
+    running = asyncio.create_task(worker.run())
+    running.add_done_callback(lambda _: agenda.fail("its worker has ended"))
+    try:
+        yield
+    finally:
+        leaving = asyncio.create_task(worker.shutdown())
+        await asyncio.wait([leaving], timeout=_PATIENCE_S)
+        leaving.cancel()
+        running.cancel()
+
+
 class _Moving:
     """The clock on its way to a moment, and a little beyond if something that is due takes longer."""
 
@@ -232,7 +252,12 @@ class _Moving:
         self.arrived = False
 
     async def on(self) -> None:
-        """Wait until something has changed, and let more time pass if nothing else helps."""
+        """Wait until something has changed, and let more time pass if nothing else helps.
+
+        Raises:
+            JourneysError: Nothing does.
+        """
+        self._agenda.check()
         if self.task.done():
             await self.task
             self.arrived = True
@@ -245,13 +270,19 @@ class _Moving:
             done, _ = await asyncio.wait([self.task, changed], timeout=_PATIENCE_S, return_when=asyncio.FIRST_COMPLETED)
         finally:
             changed.cancel()
+        self._agenda.check()
         if not done:
-            raise JourneysError(f"the time-skipping server stands still: {self._agenda.unsettled()}")
+            raise self._still()
 
     async def to_the_end(self) -> None:
         """Wait for the clock: it cannot be sent on two ways at once."""
-        async with asyncio.timeout(_PATIENCE_S):
-            await self.task
+        done, _ = await asyncio.wait([self.task], timeout=_PATIENCE_S)
+        if not done:
+            raise self._still()
+        await self.task
+
+    def _still(self) -> JourneysError:
+        return JourneysError(f"the time-skipping server stands still: {self._agenda.unsettled()}")
 
 
 def _longer(skips: int) -> timedelta:
