@@ -60,14 +60,17 @@ async def of_customer(
     connection: AsyncConnection, store_id: str, customer_id: UUID, channel: str = "email"
 ) -> list[ConsentRecord]:
     """Read what a customer said about a channel."""
-    return understood((await connection.execute(*_lines(store_id, customer_id, channel))).all())
+    return understood((await connection.execute(*_words(store_id, customer_id, channel))).all())
 
 
-@built_once
-def _lines(store_id: str, customer_id: UUID, channel: str) -> Select[Any]:
+def words(store_id: str, customer_id: UUID, channel: str) -> Select[Any]:
+    """Return the query for what a customer said about a channel; `domain.consent.understood` reads its rows."""
     columns = (consents.c[name] for name in ("topic", "granted", "at", "source", "confirmation", "address"))
     mine = (consents.c.store_id == store_id, consents.c.customer_id == customer_id, consents.c.channel == channel)
     return select(*columns).where(*mine)
+
+
+_words = built_once(words)
 
 
 async def pending(connection: AsyncConnection, store_id: str, customer_id: UUID) -> Pending:

@@ -53,8 +53,8 @@ _CHANGE = (
     .returning(messages.c.address)
 )
 _CHANGE_IF = _CHANGE.where(messages.c.state == bindparam("expected"))
-Gather = Callable[[AsyncConnection, Slot, Row[Any], Standing, UUID], Awaitable[Material | None]]
-"""Makes something of a message that was claimed; None if that has settled it."""
+Gather = Callable[[AsyncConnection, Slot, Row[Any], Standing], Awaitable[Material | None]]
+"""Gathers what a message may say; None where nothing is handed over, and whatever may go out counts as sent."""
 _ALREADY = {Result.SENT, Result.BOUNCED, Result.FAILED, Result.UNKNOWN}
 """Results after which a slot is never sent again; a withheld one is decided anew when it asks again."""
 
@@ -99,13 +99,14 @@ class PostgresLedger:
                     return Claim(delivery=await _give_up(connection, slot, before.message_id, now))
                 await connection.execute(*_change(slot, before.message_id, {"resent_at": now}))
             slot, delivery = await discounts.settle(connection, slot, decided, known.put_off_at, now)
-            message_id = await _write(connection, slot, customer, delivery, known, now)
-            if delivery.result is not Result.SENT:
-                await _close_if_last(connection, slot, delivery, now)
-                if delivery.result is Result.STALE and slot.again_if_stale and slot.product_id is not None:
-                    await waitlist.wait_on(connection, slot.store_id, customer.customer_id, slot.product_id)
-                return Claim(delivery=delivery)
-            return Claim(delivery=delivery, material=await self._gather(connection, slot, customer, stands, message_id))
+            if delivery.result is Result.SENT:
+                found = await self._gather(connection, slot, customer, stands)
+                await _write(connection, slot, customer, delivery, known, now, to_be_sent=found is not None)
+                return Claim(delivery=delivery, material=found)
+            await _write(connection, slot, customer, delivery, known, now)
+            if delivery.result is Result.STALE and slot.again_if_stale and slot.product_id is not None:
+                await waitlist.wait_on(connection, slot.store_id, customer.customer_id, slot.product_id)
+            return Claim(delivery=delivery)
 
     async def sending(self, slot: Slot, message_id: UUID, urls: Sequence[str], now: datetime) -> None:
         values = {"state": "sending", "sending_at": now, "urls": list(urls)}
@@ -160,13 +161,6 @@ class PostgresLedger:
         """Change a row that is still in the expected state; tell whether it was."""
         async with as_store(self._engine, slot.store_id) as connection:
             return (await connection.execute(*_change(slot, message_id, values, expected))).first() is not None
-
-
-async def accepted(connection: AsyncConnection, slot: Slot, message_id: UUID, now: datetime) -> None:
-    """Record in its claim's own transaction that a message was sent: for a provider that never refuses."""
-    values = {"state": Result.SENT, "sending_at": now, "settled_at": now}
-    await connection.execute(*_change(slot, message_id, values))
-    await _close_if_last(connection, slot, Delivery(result=Result.SENT), now)
 
 
 def _change(
@@ -264,34 +258,43 @@ async def _settle(
 
 
 async def _write(
-    connection: AsyncConnection, slot: Slot, customer: Row[Any], delivery: Delivery, known: Truth, now: datetime
-) -> UUID:
-    """Write the row, the claim or the reason why there is none, and the decision that it comes of."""
-    message_id = ids.message_id(slot.run_id, slot.step.name)
-    sending = delivery.result is Result.SENT
+    connection: AsyncConnection,
+    slot: Slot,
+    customer: Row[Any],
+    delivery: Delivery,
+    known: Truth,
+    now: datetime,
+    *,
+    to_be_sent: bool = False,
+) -> None:
+    """Write the row, the claim or what became of it at once, and the decision that it comes of."""
+    sent = delivery.result is Result.SENT
     values: dict[str, Any] = {
         "customer_id": customer.customer_id,
-        "state": "claimed" if sending else delivery.result,
+        "state": "claimed" if to_be_sent else delivery.result,
         "because": delivery.because,
-        "address": customer.email if sending else None,
+        "address": customer.email if sent else None,
         "template": slot.step.template,
         "transactional": slot.step.transactional,
         "topic": slot.step.topic,
         "discount_code": slot.step.discount_code,
         "claimed_at": delivery.at or now,
-        "settled_at": now if delivery.final and not sending else None,
+        "settled_at": now if delivery.final and not to_be_sent else None,
         "retry_at": delivery.until,
     }
+    if sent and not to_be_sent:
+        values["sending_at"] = now
     row = {
         "store_id": slot.store_id,
-        "message_id": message_id,
+        "message_id": ids.message_id(slot.run_id, slot.step.name),
         "run_id": slot.run_id,
         "journey": slot.journey,
         "step": slot.step.name,
     }
     decision = decisions.written(slot, delivery, known, now)
     await connection.execute(_put(tuple(values)), row | values | decision)
-    return message_id
+    if not to_be_sent:
+        await _close_if_last(connection, slot, delivery, now)
 
 
 @cache

@@ -3,27 +3,24 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Select, select
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.postgres import watchers
 from adapters.postgres.shelf import shelf
-from adapters.postgres.standing import Standing
-from adapters.postgres.statements import built_once
-from adapters.postgres.tables import orders
+from adapters.postgres.standing import Bought, Standing
+from domain import ids
 from domain.cart import Cart
 from domain.delivery import PriceLow, Slot, Unconfirmed
 from domain.facts import Line
 from domain.message import Material, Product, StoreCard
 
 
-async def material(
-    connection: AsyncConnection, slot: Slot, customer: Row[Any], known: Standing, message_id: UUID
-) -> Material:
+async def material(connection: AsyncConnection, slot: Slot, customer: Row[Any], known: Standing) -> Material:
     """Gather what the templates of any journey may use."""
     about: dict[str, Any] = {"currency": known.store.currency}
     if slot.order_id is not None:
-        about |= await _order(connection, slot.store_id, slot.order_id)
+        about |= _order(slot.order_id, known.order)
     elif slot.product_id is None:
         about |= _cart(known.cart)
     lines: tuple[Line, ...] = about.get("lines", ())
@@ -41,7 +38,7 @@ async def material(
         elif isinstance(condition, Unconfirmed):
             about["confirm_by"] = condition.by
     return Material(
-        message_id=message_id,
+        message_id=ids.message_id(slot.run_id, slot.step.name),
         store=StoreCard.model_validate(known.store, from_attributes=True),
         email=customer.email,
         first_name=customer.first_name,
@@ -68,12 +65,11 @@ def _cart(cart: Cart) -> dict[str, Any]:
     return said | ({"currency": cart.currency} if cart.lines else {})
 
 
-async def _order(connection: AsyncConnection, store_id: str, order_id: str) -> dict[str, Any]:
-    row = (await connection.execute(*_bought(store_id, order_id))).one_or_none()
-    if row is None:
+def _order(order_id: str, bought: Bought | None) -> dict[str, Any]:
+    if bought is None:
         return {"order_id": order_id}
-    lines = tuple(Line.model_validate(line) for line in row.lines)
-    return {"order_id": order_id, "lines": lines, "total_minor": row.total_minor, "currency": row.currency}
+    lines = tuple(Line.model_validate(line) for line in bought.lines)
+    return {"order_id": order_id, "lines": lines, "total_minor": bought.total_minor, "currency": bought.currency}
 
 
 def _filled(line: Line, product: Product | None) -> Line:
@@ -81,8 +77,3 @@ def _filled(line: Line, product: Product | None) -> Line:
     fields = ("name", "url", "image_url", "price_minor")
     known = {} if product is None else {f: getattr(product, f) for f in fields if getattr(line, f) is None}
     return line.model_copy(update=known)
-
-
-@built_once
-def _bought(store_id: str, order_id: str) -> Select[Any]:
-    return select(orders).where(orders.c.store_id == store_id, orders.c.order_id == order_id)

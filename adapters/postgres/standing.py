@@ -5,8 +5,10 @@ It is a statement of its own, after the one that locks the customer: each statem
 began, and a subquery of that one would see what was true before the lock was free.
 """
 
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from functools import cached_property
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -14,12 +16,15 @@ from sqlalchemy import Row, Select, Text, and_, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from adapters.postgres import consents
 from adapters.postgres.sending_rules import understood
 from adapters.postgres.statements import built_once
 from adapters.postgres.suppressions import reasons
-from adapters.postgres.tables import carts, messages, runs, sending_rules, stores, views
+from adapters.postgres.tables import carts, messages, orders, runs, sending_rules, stores, views
 from domain.cart import Cart
-from domain.delivery import Result, Slot
+from domain.consent import ConsentRecord
+from domain.consent import understood as lines_understood
+from domain.delivery import OrderStands, Result, Slot
 from domain.runs import Outcome
 from domain.sending_rules import SendingRules
 
@@ -38,12 +43,23 @@ class Before(NamedTuple):
     complained_at: datetime | None
 
 
+class Bought(NamedTuple):
+    """The order that a run is about: columns of its row."""
+
+    order_id: str
+    status: str
+    lines: list[dict[str, Any]]
+    total_minor: int | None
+    currency: str | None
+
+
 class Standing:
     """What is known of a run, its customer and its store.
 
     Attributes:
         store: The store's row.
         before: None at the first attempt.
+        order: The order that the slot names, if it is known.
         ended: The outcome, if the run has ended.
         reasons: Why the customer's address gets nothing, if it does.
         last_marketing_at: When another journey last sent the customer marketing.
@@ -53,9 +69,8 @@ class Standing:
     def __init__(self, row: Row[Any]) -> None:
         self._row = row
         self.store = row
-        self.before = (
-            None if row.before_state is None else Before(*(getattr(row, f"before_{n}") for n in Before._fields))
-        )
+        self.before = None if row.before_state is None else Before(*_of(row, "before", Before._fields))
+        self.order = None if row.order_order_id is None else Bought(*_of(row, "order", Bought._fields))
         self.ended = None if row.outcome is None else Outcome(row.outcome)
         self.reasons: set[str] = set(row.reasons)
         self.last_marketing_at: datetime | None = row.last_marketing_at
@@ -71,12 +86,29 @@ class Standing:
         """What the customer has put into the cart."""
         return Cart() if self._row.cart is None else Cart.model_validate(self._row.cart)
 
+    @cached_property
+    def consents(self) -> list[ConsentRecord]:
+        """What the customer said about mail."""
+        return lines_understood(SimpleNamespace(**line) for line in self._row.consents or ())
+
+
+def _of(row: Row[Any], what: str, names: Iterable[str]) -> Iterator[Any]:
+    return (getattr(row, f"{what}_{name}") for name in names)
+
 
 async def standing(connection: AsyncConnection, slot: Slot, customer: Row[Any], now: datetime) -> Standing:
     """Read how things stand for a slot; the customer's row is locked."""
     address = (customer.email or "").lower()
-    asked = _standing(slot.store_id, slot.run_id, slot.step.name, slot.journey, customer.customer_id, address, now)
+    asked = _standing(
+        slot.store_id, slot.run_id, slot.step.name, slot.journey, customer.customer_id, address, _order_id(slot), now
+    )
     return Standing((await connection.execute(*asked)).one())
+
+
+def _order_id(slot: Slot) -> str:
+    """Return the order that a slot is about; there is none without an id."""
+    named = (condition.order_id for condition in slot.requires if isinstance(condition, OrderStands))
+    return slot.order_id or next(named, "")
 
 
 async def left_before(connection: AsyncConnection, slot: Slot) -> Before | None:
@@ -93,7 +125,14 @@ def _left(store_id: str, run_id: UUID, step: str) -> Select[Any]:
 
 @built_once
 def _standing(
-    store_id: str, run_id: UUID, step: str, journey: str, customer_id: UUID, address: str, now: datetime
+    store_id: str,
+    run_id: UUID,
+    step: str,
+    journey: str,
+    customer_id: UUID,
+    address: str,
+    order_id: str,
+    now: datetime,
 ) -> Select[Any]:
     mine = messages.alias("mine")
     of_slot = and_(mine.c.store_id == stores.c.store_id, mine.c.run_id == run_id, mine.c.step == step)
@@ -115,14 +154,20 @@ def _standing(
         .order_by(views.c.at.desc())
         .limit(1)
     )
+    of_run = and_(orders.c.store_id == stores.c.store_id, orders.c.order_id == order_id)
+    said = consents.words(store_id, customer_id, "email").subquery()
     everything = select(
         stores,
         *(mine.c[name].label(f"before_{name}") for name in Before._fields),
+        *(orders.c[name].label(f"order_{name}") for name in Bought._fields),
         outcome.scalar_subquery().label("outcome"),
+        select(func.jsonb_agg(func.to_jsonb(said.table_valued()))).scalar_subquery().label("consents"),
         rules.scalar_subquery().label("rules"),
         func.array(reasons(store_id, "email", address, now).scalar_subquery(), type_=ARRAY(Text)).label("reasons"),
         last_of_others.scalar_subquery().label("last_marketing_at"),
         cart.scalar_subquery().label("cart"),
         looked_at.scalar_subquery().label("category"),
     )
-    return everything.select_from(stores.outerjoin(mine, of_slot)).where(stores.c.store_id == store_id)
+    return everything.select_from(stores.outerjoin(mine, of_slot).outerjoin(orders, of_run)).where(
+        stores.c.store_id == store_id
+    )

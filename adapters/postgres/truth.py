@@ -7,10 +7,10 @@ from uuid import UUID
 from sqlalchemy import Row, Select, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.postgres import consents, interest, watchers
+from adapters.postgres import interest, watchers
 from adapters.postgres.standing import Standing
 from adapters.postgres.statements import built_once
-from adapters.postgres.tables import messages, orders, pauses, products
+from adapters.postgres.tables import messages, pauses, products
 from adapters.postgres.traffic import traffic
 from domain import ids
 from domain.cart import Cart
@@ -28,9 +28,8 @@ async def truth(connection: AsyncConnection, slot: Slot, customer: Row[Any], kno
     if customer.email is not None:
         seen["unsubscribed"] = "unsubscribed" in known.reasons
         seen["suppressed"] = min(known.reasons - {"unsubscribed"}, default=None)
-    records = await consents.of_customer(connection, store_id, customer_id)
-    seen["consented"] = allows(records, slot.step.topic, customer.email)
-    if awaiting(records, customer.email):
+    seen["consented"] = allows(known.consents, slot.step.topic, customer.email)
+    if awaiting(known.consents, customer.email):
         seen["unconfirmed"] = True
     if slot.gap:
         seen["last_marketing_at"] = known.last_marketing_at
@@ -42,7 +41,8 @@ async def truth(connection: AsyncConnection, slot: Slot, customer: Row[Any], kno
             case InStock(product_id=product_id):
                 seen |= await _stock_truth(connection, store_id, product_id)
             case OrderStands(order_id=order_id):
-                seen["order_stands"] = await connection.scalar(*_status(store_id, order_id)) == "placed"
+                order = known.order
+                seen["order_stands"] = order is not None and (order.order_id, order.status) == (order_id, "placed")
             case Undecided(product_id=product_id):
                 seen |= _cart_truth(known.cart)
                 seen |= await _stock_truth(connection, store_id, product_id)
@@ -53,11 +53,6 @@ async def truth(connection: AsyncConnection, slot: Slot, customer: Row[Any], kno
                 seen |= await _stock_truth(connection, store_id, product_id)
                 seen |= await _price_truth(connection, store_id, customer_id, product_id, percent)
     return Truth(**seen)
-
-
-@built_once
-def _status(store_id: str, order_id: str) -> Select[Any]:
-    return select(orders.c.status).where(orders.c.store_id == store_id, orders.c.order_id == order_id)
 
 
 def _cart_truth(cart: Cart) -> dict[str, Any]:

@@ -75,6 +75,7 @@ class Agenda:
         self.waiting: Counter[int] = Counter()
         self.customers: dict[UUID, int] = {}
         self.failure: str | None = None
+        self._queued: dict[UUID, str] = {}
         self._settled = asyncio.Condition()
 
     # What is asked before a call is played
@@ -86,6 +87,11 @@ class Agenda:
         if customer == NOBODY:
             return not any(passage.comes_before(at) for passage in self._passages.values())
         return not any(self._passages[run].comes_before(at) for run in self._of.get(customer, ()))
+
+    def close_behind(self, customer: int, at: datetime, within: timedelta) -> bool:
+        """Tell whether a step of a customer is due shortly after a call, or at the same instant, and comes second."""
+        passages = (self._passages[run] for run in self._of.get(customer, ()))
+        return any(p.due is not None and p.due - at <= within and not p.comes_before(at) for p in passages)
 
     def over(self) -> bool:
         """Tell whether all is settled that is due within the data."""
@@ -158,8 +164,8 @@ class Agenda:
         self._tell()
 
     def busy(self, workflow_id: str) -> bool:
-        """Tell whether a passage of this workflow has begun or ended for us, but not yet in Temporal."""
-        return workflow_id in self._closing or workflow_id in self._beginning
+        """Tell whether a passage of this workflow has begun, ended or asked for us, but not yet in Temporal."""
+        return any(workflow_id in runs for runs in (self._closing, self._beginning, self._queued.values()))
 
     async def played(self, customers: Collection[int]) -> None:
         """Note that the next call of each of these has been played."""
@@ -176,8 +182,17 @@ class Agenda:
         # The end is an instant too: a step that must come after whatever happens then comes after the data.
         return all(slot.due < at or (slot.due == at and not passage.events_first) for at in comes)
 
+    def queued(self, slot: Slot) -> None:
+        """Note that a step whose turn has not come is going to ask again, in the queue."""
+        self._queued[slot.run_id] = self._passages[slot.run_id].workflow_id
+
+    def under_way(self, slot: Slot) -> bool:
+        """Tell whether the passage of a step has not ended."""
+        return slot.run_id in self._passages
+
     async def turn(self, slot: Slot) -> None:
         """Wait until everything has been played that comes before a step; for ever, if that is after the data."""
+        self._queued.pop(slot.run_id, None)
         async with self._settled:
             if self.may_go(slot):
                 return

@@ -25,7 +25,7 @@ from cli.backtest.agenda import Agenda
 from cli.backtest.billing import BillingRunner
 from cli.backtest.recording import STORE, checked
 from cli.backtest.script import NOBODY
-from cli.backtest.stage import Carrying, Clock, Delivering, Releasing
+from cli.backtest.stage import HEARTBEAT, Carrying, Clock, Delivering, Releasing
 from domain.errors import JourneysError
 from domain.facts import PriceDropped
 from domain.message import StoreCard
@@ -43,6 +43,7 @@ _MOST_AT_ONCE = 200
 _CACHED = 2_000
 _LONGEST_WINDOW = timedelta(days=1)
 _AHEAD = timedelta(minutes=1)
+_SHORT_OF = timedelta(seconds=2)
 _PATIENCE_S = 60.0
 _MOST_SKIPS = 60
 _STORE = StoreCard(
@@ -143,6 +144,7 @@ class Replay:
             ),
             max_cached_workflows=_CACHED,
             max_concurrent_activities=_MOST_AT_ONCE,
+            max_heartbeat_throttle_interval=HEARTBEAT,
         )
         try:
             async with _running(worker, agenda):
@@ -171,9 +173,14 @@ class Replay:
         """Let the clock reach the calls and what comes before them be settled; then play them.
 
         A step of one of these customers that is woken while the clock moves waits for the customer's calls, and the
-        clock for the step: then these calls are played at once.
+        clock for the step: then these calls are played at once. To wake a step while its run is told that it is over
+        is trouble for the server all the same (`cli/backtest/stage.py`), so the clock stops short of one that is due
+        right behind a call.
         """
-        async with self._moved_on(batch[-1][0]) as moving:
+        moment = batch[-1][0]
+        if any(self.agenda.close_behind(customer, at, _SHORT_OF) for at, customer, _ in batch):
+            moment -= _SHORT_OF
+        async with self._moved_on(moment) as moving:
             while batch:
                 self.agenda.changed.clear()
                 ready, batch = self._split(batch, everybody=moving.arrived)

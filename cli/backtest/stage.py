@@ -9,12 +9,11 @@ import contextlib
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from google.protobuf.empty_pb2 import Empty
-from sqlalchemy import Row, select
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio import activity
 from temporalio.api.testservice.v1 import SleepRequest
 from temporalio.client import Client
@@ -23,8 +22,7 @@ from temporalio.service import RPCError
 from activities.failures import as_application_errors
 from activities.heartbeats import heartbeats
 from activities.stock import ReleaseWave, WaveRequest, WaveResult
-from adapters.postgres.ledger import PostgresLedger, accepted
-from adapters.postgres.standing import Standing
+from adapters.postgres.ledger import PostgresLedger
 from adapters.postgres.tables import identities
 from adapters.postgres.tenancy import as_store
 from adapters.postgres.waitlist import PostgresWaitlist
@@ -32,7 +30,7 @@ from adapters.temporal.engine import Engine
 from cli.backtest.agenda import Agenda
 from cli.backtest.recording import STORE
 from cli.backtest.script import NOBODY
-from domain.commands import Command, NewRun, ReleaseStock, RestartRun, StartRun
+from domain.commands import Command, EndRun, JoinRun, NewRun, ReleaseStock, RestartRun, SignalRun, StartRun
 from domain.delivery import Delivery, Slot
 from domain.errors import EventsPending, JourneysError, PlacesTaken, Unavailable
 from domain.events import Event
@@ -40,6 +38,8 @@ from domain.facts import AnyFact
 
 _PATIENCE_S = 60.0
 _COURTESY_S = 5.0
+HEARTBEAT = timedelta(milliseconds=20)
+"""How often the worker may report to the server at most."""
 _LONGEST_CALL = timedelta(hours=1)
 """Everything that is due until then happens in one call; whether anything does is watched by the caller."""
 
@@ -48,7 +48,7 @@ class Delivering:
     """The delivery, in its turn and at its own time: the gate decides, and whatever may go out counts as sent."""
 
     def __init__(self, engine: AsyncEngine, agenda: Agenda, actions: Counter[str]) -> None:
-        self._ledger = PostgresLedger(engine, _accepted)
+        self._ledger = PostgresLedger(engine, gather=_nothing)
         self._agenda, self._actions = agenda, actions
 
     @activity.defn(name="deliver")
@@ -81,18 +81,37 @@ class Delivering:
             return delivery.model_copy(update={"at": slot.due})
 
     async def _turn(self, slot: Slot) -> None:
-        if self._agenda.may_go(slot):
-            return
-        if activity.info().is_local:
+        if not activity.info().is_local:
+            with heartbeats():
+                await self._agenda.turn(slot)
+            if not self._agenda.under_way(slot):
+                await _cancelled()
+        elif not self._agenda.may_go(slot):
             self._actions["activities"] -= 1  # in production it would have settled the slot
+            self._agenda.queued(slot)
             raise PlacesTaken
-        with heartbeats():
-            await self._agenda.turn(slot)
 
 
-async def _accepted(connection: AsyncConnection, slot: Slot, _: Row[Any], __: Standing, message_id: UUID) -> None:
-    """Have a claimed message sent at once: here it is neither rendered nor kept, and nobody refuses it."""
-    await accepted(connection, slot, message_id, slot.due)
+async def _cancelled() -> None:
+    """Wait until a run that has just been told of its end has cancelled this attempt, which then goes on all the same.
+
+    The time-skipping server refuses the task of a run that cancels an attempt whose answer is under way
+    ("ACTIVITY_UNKNOWN"), and its clock stands from then on.
+    """
+    try:
+        async with asyncio.timeout(_COURTESY_S):
+            while True:
+                activity.heartbeat()  # its answer brings the cancellation
+                await asyncio.sleep(HEARTBEAT.total_seconds())
+    except TimeoutError:
+        return
+    except asyncio.CancelledError:
+        if (task := asyncio.current_task()) is not None:
+            task.uncancel()
+
+
+async def _nothing(*_: object) -> None:
+    """Gather nothing: no message is rendered here, and nobody refuses one."""
 
 
 class Releasing(ReleaseWave):
@@ -169,9 +188,10 @@ class Carrying:
         self._now = events[-1].at
 
     async def execute(self, store_id: str, command: Command) -> bool:
-        """Carry out a command, once the passage before it is through in Temporal as well."""
+        """Carry out a command, once what came before it is through in Temporal as well."""
+        if (workflow_id := _addressed(command)) is not None:
+            await self._through(workflow_id)
         if isinstance(command, StartRun | RestartRun):
-            await self._through(command.run.workflow_id)
             self._agenda.heard(command, await self._whose(command.run), self._now)
             command = command.model_copy(update={"run": await self._staged(command.run)})
         else:
@@ -198,7 +218,11 @@ class Carrying:
         return next((self._known[row.kind, row.value] for row in rows if (row.kind, row.value) in self._known), NOBODY)
 
     async def _through(self, workflow_id: str) -> None:
-        """Let a passage end before its customer's next one begins, as it would with hours in between."""
+        """Let a passage end before its customer's next one begins, as it would with hours in between.
+
+        And let a step that was woken before its turn wait for it in the worker: the time-skipping server's clock stands
+        once a run has cancelled an attempt that nobody had taken up.
+        """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_COURTESY_S):
                 while self._agenda.busy(workflow_id):
@@ -212,3 +236,13 @@ class Carrying:
         begun_at = datetime.fromisoformat(run.entry["begun_at"])
         left = max(begun_at + run.delay - await self._clock.now(), timedelta(0))
         return run.model_copy(update={"delay": left})
+
+
+def _addressed(command: Command) -> str | None:
+    match command:
+        case StartRun(run=run) | RestartRun(run=run):
+            return run.workflow_id
+        case SignalRun(workflow_id=workflow_id) | EndRun(workflow_id=workflow_id) | JoinRun(workflow_id=workflow_id):
+            return workflow_id
+        case ReleaseStock():
+            return None

@@ -99,6 +99,33 @@ async def test_a_step_of_a_run_that_has_ended_does_not_wait() -> None:
     assert agenda.over()
 
 
+@pytest.mark.parametrize(("journey", "plan", "tie"), [("cart-recovery", CART, False), ("win-back", SILENT, True)])
+async def test_a_step_that_is_due_right_behind_a_call_is_told(journey: str, plan: Plan, tie: bool) -> None:
+    """Nobody has to be woken for it yet. A cart's step at the very instant is settled before the call."""
+    agenda, _ = opened(journey, plan, end=NOON + 9 * HOUR)
+    due, second = NOON + HOUR, timedelta(seconds=1)
+
+    assert agenda.close_behind(ADA, due, second) == tie
+    assert agenda.close_behind(ADA, due - second, second)
+    assert not agenda.close_behind(ADA, due - second - INSTANT, second)
+    assert not agenda.close_behind(ADA, due + INSTANT, second)
+    assert not agenda.close_behind(BOB, due, second)
+
+
+async def test_a_run_is_busy_until_its_step_waits_in_the_queue() -> None:
+    """What happens next reaches it when the attempt has been taken up, and can be cancelled."""
+    agenda, slot = opened("cart-recovery", CART, (NOON + HOUR / 2, ADA), end=NOON + 9 * HOUR)
+    agenda.queued(slot)
+    assert agenda.busy("w")
+    assert not agenda.busy("another")
+
+    turn = asyncio.create_task(agenda.turn(slot))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not agenda.busy("w")
+    turn.cancel()
+
+
 def test_a_broken_journey_stops_the_backtest_and_says_why() -> None:
     """Instead of waiting for what will never come."""
     agenda, _ = opened("cart-recovery", CART, end=NOON)
