@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import CompoundSelect, Row, Select, Update, and_, bindparam, select, union, update
+from sqlalchemy import Row, Select, Update, bindparam, select, update
 from sqlalchemy.dialects.postgresql import Insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -23,25 +23,19 @@ from adapters.postgres import decisions, discounts, sending_rules, suppressions,
 from adapters.postgres import runs as run_rows
 from adapters.postgres.material import material
 from adapters.postgres.standing import Before, Standing, left_before, standing
-from adapters.postgres.statements import any_of, built_once, put
-from adapters.postgres.tables import (
-    UNAPPLIED,
-    customers,
-    events,
-    identities,
-    messages,
-)
+from adapters.postgres.statements import built_once, put
+from adapters.postgres.tables import customers, messages
 from adapters.postgres.tenancy import as_store
 from adapters.postgres.truth import truth
+from adapters.postgres.unapplied import has_unapplied_events
 from domain import ids
 from domain.delivery import Delivery, Result, Rule, Slot
 from domain.errors import EventsPending, Unavailable
-from domain.gate import Truth, decide, may_forbid
+from domain.gate import Truth, decide
 from domain.message import Material
 from domain.ports import Claim
 from domain.runs import Outcome
 from domain.sending_rules import Interrupted
-from domain.vocabulary import heard_as
 
 _log = structlog.get_logger("ledger")
 
@@ -85,7 +79,7 @@ class PostgresLedger:
     async def _try_claim(self, slot: Slot, now: datetime) -> Claim | None:
         async with as_store(self._engine, slot.store_id) as connection:
             customer = await _lock_customer(connection, slot)
-            if await _has_unapplied_events(connection, slot, customer):
+            if await has_unapplied_events(connection, slot, customer):
                 return None
             stands = await standing(connection, slot, customer, now)
             before = stands.before
@@ -99,14 +93,12 @@ class PostgresLedger:
                     return Claim(delivery=await _give_up(connection, slot, before.message_id, now))
                 await connection.execute(*_change(slot, before.message_id, {"resent_at": now}))
             slot, delivery = await discounts.settle(connection, slot, decided, known.put_off_at, now)
-            if delivery.result is Result.SENT:
-                found = await self._gather(connection, slot, customer, stands)
-                await _write(connection, slot, customer, delivery, known, now, to_be_sent=found is not None)
-                return Claim(delivery=delivery, material=found)
-            await _write(connection, slot, customer, delivery, known, now)
+            sent = delivery.result is Result.SENT
+            found = await self._gather(connection, slot, customer, stands) if sent else None
+            await _write(connection, slot, customer, delivery, known, now, to_be_sent=found is not None)
             if delivery.result is Result.STALE and slot.again_if_stale and slot.product_id is not None:
                 await waitlist.wait_on(connection, slot.store_id, customer.customer_id, slot.product_id)
-            return Claim(delivery=delivery)
+            return Claim(delivery=delivery, material=found)
 
     async def sending(self, slot: Slot, message_id: UUID, urls: Sequence[str], now: datetime) -> None:
         values = {"state": "sending", "sending_at": now, "urls": list(urls)}
@@ -189,40 +181,6 @@ def _lock(store_id: str, customer_id: UUID) -> Select[Any]:
     return select(customers).where(*here).with_for_update()
 
 
-async def _has_unapplied_events(connection: AsyncConnection, slot: Slot, customer: Row[Any]) -> bool:
-    """Tell whether an accepted event could still change what is true for this customer (G4).
-
-    An event counts from the commit that its 200 was sent after. A parked one counts if it may be what forbids
-    the message: an order, a withdrawal of consent, or an exit of the run that we failed to understand.
-    """
-    store_id = slot.store_id
-    found = (await connection.execute(*_unapplied(store_id, customer.customer_id, customer.email))).all()
-    if any(row.state == "pending" or may_forbid(row.type, row.name) for row in found):
-        return True
-    heard = {heard_as(row.type, row.name) for row in found}
-    return bool(heard) and not heard.isdisjoint(await run_rows.exits(connection, store_id, slot.run_id))
-
-
-@built_once
-def _unapplied(store_id: str, customer_id: UUID, address: str) -> CompoundSelect[Any]:
-    here = (identities.c.store_id == store_id, identities.c.customer_id == customer_id)
-    known = select(identities.c.kind, identities.c.value).where(*here).cte("known")
-    merged = select(customers.c.customer_id).where(
-        customers.c.store_id == store_id, customers.c.merged_into == customer_id
-    )
-    # Each identity by itself, by arrays and not sets: in any other form Postgres may read an index through, and with it
-    # what it keeps of all events that were unapplied since it was last vacuumed.
-    mine = (
-        events.c.user_id == any_of(select(known.c.value).where(known.c.kind == "user")),
-        events.c.anonymous_id == any_of(select(known.c.value).where(known.c.kind == "anonymous")),
-        events.c.email == any_of(select(known.c.value).where(known.c.kind == "email"), address),
-        events.c.customer_id == any_of(merged, customer_id),
-    )
-    unapplied = and_(events.c.store_id == store_id, UNAPPLIED, events.c.commands.is_(None))
-    what = (events.c.state, events.c.type, events.c.name)
-    return union(*(select(*what).where(unapplied, one) for one in mine))
-
-
 async def _settled(connection: AsyncConnection, slot: Slot, before: Before, now: datetime) -> Delivery | None:
     """Answer for a slot that needs no decision: its message is settled, or was interrupted and is not sent again."""
     if before.state in _ALREADY:
@@ -265,7 +223,7 @@ async def _write(
     known: Truth,
     now: datetime,
     *,
-    to_be_sent: bool = False,
+    to_be_sent: bool,
 ) -> None:
     """Write the row, the claim or what became of it at once, and the decision that it comes of."""
     sent = delivery.result is Result.SENT
