@@ -66,7 +66,7 @@ MEASURED: Mapping[str, Measured] = {
         "full: processors_used.postgres * microseconds_per_event",
     ),
     "begin_ms": Measured(
-        "router, an event that begins a run", 7.2, "ms of processor", "make bench PART=waiting",
+        "router, an event that begins a run", 5.9, "ms of processor", "make bench PART=waiting",
         "full: cpu_ms_per_run.router",
     ),
     "worker_ms": Measured(
@@ -84,7 +84,7 @@ MEASURED: Mapping[str, Measured] = {
     "actions": Measured("Temporal, a journey of three messages", 7, "actions", "journeys cost", "cart-recovery"),
     "history_kb": Measured("its history", 4.5, "kB", "journeys cost", "cart-recovery"),
     "waiting_bytes": Measured(
-        "Temporal's database, a run that waits (SQLite)", 23_555, "bytes", "make bench PART=waiting",
+        "Temporal's database, a run that waits (SQLite)", 22_833, "bytes", "make bench PART=waiting",
         "full: for each run that waits",
     ),
     "ended_bytes": Measured(
