@@ -384,6 +384,24 @@ async def test_only_the_last_slot_closes_the_run(mugs: Telling, ledger: Postgres
     assert [row.outcome for row in await mugs.rows(runs)] == [Outcome.COMPLETED]
 
 
+async def test_where_nothing_is_handed_over_what_may_go_out_is_sent_with_its_claim(
+    mugs: Telling, engine: AsyncEngine, slot: Slot
+) -> None:
+    """A backtest's ledger: row and run are as a claim, a hand-over and a record would have left them."""
+
+    async def nothing(*_: object) -> None: ...
+
+    last = slot.model_copy(update={"last": True})
+    claim = await PostgresLedger(engine, gather=nothing).claim(last, NOW)
+
+    assert (claim.delivery.result, claim.material) == (Result.SENT, None)
+    (row,) = await mugs.rows(messages)
+    assert (row.state, row.address) == ("sent", "ada@x.test")
+    assert row.claimed_at == row.sending_at == row.settled_at == NOW
+    (run,) = await mugs.rows(runs)
+    assert (run.outcome, run.ended_at) == (Outcome.COMPLETED, NOW)
+
+
 async def test_the_first_outcome_of_a_run_stays(mugs: Telling, ledger: PostgresLedger, slot: Slot) -> None:
     """A run that ended by a purchase is not "completed" by the message that was under way."""
     message_id = await claimed(ledger, slot)
