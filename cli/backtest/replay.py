@@ -239,7 +239,7 @@ async def _running(worker: Worker, agenda: Agenda) -> AsyncIterator[None]:
     part.
     """
     running = asyncio.create_task(worker.run())
-    running.add_done_callback(lambda _: agenda.fail("its worker has ended"))
+    running.add_done_callback(lambda ended: agenda.fail(_why(ended)))
     try:
         yield
     finally:
@@ -247,6 +247,11 @@ async def _running(worker: Worker, agenda: Agenda) -> AsyncIterator[None]:
         await asyncio.wait([leaving], timeout=_PATIENCE_S)
         leaving.cancel()
         running.cancel()
+
+
+def _why(ended: asyncio.Task[None]) -> str:
+    error = None if ended.cancelled() else ended.exception()
+    return "its worker has ended" if error is None else f"its worker has failed: {type(error).__name__}: {error}"
 
 
 class _Moving:

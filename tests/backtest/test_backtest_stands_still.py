@@ -54,3 +54,18 @@ async def test_a_step_that_cannot_be_settled_ends_the_part(
     with pytest.raises(JourneysError, match=because):
         async with asyncio.timeout(60):
             await rehearse(script, "cart-recovery")
+
+
+async def test_a_worker_that_fails_ends_the_part_and_says_how(
+    rehearse: Rehearse, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing would be settled any more; what it failed of is not lost."""
+
+    async def fail(_: object) -> None:
+        raise RuntimeError("no more slots")
+
+    monkeypatch.setattr(replay.Worker, "run", fail)
+    monkeypatch.setattr(replay, "_PATIENCE_S", 2.0)
+    with pytest.raises(JourneysError, match="its worker has failed: RuntimeError: no more slots"):
+        async with asyncio.timeout(60):
+            await rehearse(script, "cart-recovery")
