@@ -163,7 +163,7 @@ def _plain(told: bytes) -> bool:
         or (b"N" in told and b"NaN" in told)
         or (b"I" in told and b"Infinity" in told)
         or told.count(b"{") + told.count(b"[") > _MAX_DEPTH
-        or len(told) - len(told.translate(None, b"0123456789")) >= _MAX_DIGITS
+        or (len(told) >= _MAX_DIGITS and len(told) - len(told.translate(None, b"0123456789")) >= _MAX_DIGITS)
     )
 
 

@@ -9,7 +9,7 @@ import re
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
-from domain.vocabulary import LONGEST_HABIT, folded
+from domain.vocabulary import Habits, folded
 
 _ENDINGS = ("ip", "ips", "ipv4", "ipv6")
 _PARTS = ("ipaddr", "ipv4", "ipv6", "forwarded", "remoteaddr", "remotehost")
@@ -17,7 +17,6 @@ _PARTS = ("ipaddr", "ipv4", "ipv6", "forwarded", "remoteaddr", "remotehost")
 
 A name such as `zip` is taken for one as well, which does no harm: only what can be read as an address is changed.
 """
-_MOST_NAMES = 4_096
 _ONE_OF_MANY = re.compile(r"[^\s,;\"=]+")
 _BYTE = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 _PLAIN = re.compile(rf"({_BYTE}\.{_BYTE}\.{_BYTE}\.){_BYTE}", re.ASCII)
@@ -25,23 +24,13 @@ _PLAIN = re.compile(rf"({_BYTE}\.{_BYTE}\.{_BYTE}\.){_BYTE}", re.ASCII)
 _WITH_PORT = re.compile(r"\[(?P<six>[^\]]+)\](?P<six_port>:\d+)?|(?P<four>\d+\.\d+\.\d+\.\d+)(?P<four_port>:\d+)")
 
 
-class _Names(dict[str, bool]):
-    """Names, and whether each says that an address stands under it.
-
-    Every name of every event is looked up here, so it is a dict and no function that remembers.
-    """
-
-    def __missing__(self, name: str) -> bool:
-        plain = folded(name)
-        says = plain.endswith(_ENDINGS) or any(part in plain for part in _PARTS)
-        if len(name) <= LONGEST_HABIT:
-            if len(self) == _MOST_NAMES:
-                self.clear()
-            self[name] = says
-        return says
+def _named_so(name: str) -> bool:
+    plain = folded(name)
+    return plain.endswith(_ENDINGS) or any(part in plain for part in _PARTS)
 
 
-_says_address = _Names()
+_says_address = Habits(_named_so)
+"""Whether a name says that an address stands under it."""
 
 
 def anonymised(address: str) -> str:

@@ -13,7 +13,7 @@ class Value(BaseModel):
 
 
 def _utc(moment: datetime) -> datetime:
-    return moment.astimezone(UTC)
+    return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
 
 
 UtcTime = Annotated[AwareDatetime, AfterValidator(_utc)]

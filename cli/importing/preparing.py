@@ -10,12 +10,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple, TypeVar
 
-from adapters.postgres.import_lines import PROFILE, Block, copy_row, copy_word
+from pydantic_core import from_json
+
+from adapters.postgres.import_lines import PROFILE, Block, Evidence, copy_row, copy_word
 from api.envelope import Arrival, moment, understood
 from cli.importing.reading import LONGEST_LINE, Row
 from domain.consent import IDENTIFY
-from domain.decoding import facts
 from domain.decoding.fields import Fields
+from domain.decoding.people import identified
+from domain.decoding.report import Report
 from domain.errors import InvalidEvent
 from domain.events import Event
 from domain.facts import AnyFact, ConsentChanged, ProfileChanged, Topic
@@ -36,6 +39,7 @@ _FLAGS = frozenset(folded(name) for name in (
     "email_opt_in", "email_consent", "subscribed", "opt_in", "unsubscribed", "sms_opt_in", "sms_consent",
     "accepts_sms_marketing", "buyer_accepts_sms_marketing", "push_opt_in", "push_consent", *Topic,
 ))  # fmt: skip
+_NO_CURRENCY = "XXX"  # ISO 4217: none is involved
 _NO_TRAITS = frozenset((*chain(*_WHO.values()), *_MOMENT, *_EVIDENCE, "traits"))
 
 T = TypeVar("T")
@@ -54,14 +58,14 @@ class Understood(NamedTuple):
     """What a row says: the event that it stands for, and the facts of it.
 
     Attributes:
-        proven: Whether the words of consent to e-mail come with their evidence.
+        evidence: Of the words of consent to e-mail, where the row tells it.
     """
 
     line: int
     event: Event
     profile: ProfileChanged | None
-    words: tuple[ConsentChanged, ...]
-    proven: bool
+    words: Sequence[ConsentChanged]
+    evidence: Evidence | None
 
 
 class _Said(NamedTuple):
@@ -86,7 +90,7 @@ def block_of(
     """Write rows as COPY takes them; a bad one costs only itself."""
     good, bad = understood_rows(rows, header, arrival, whole_addresses=whole_addresses)
     people = "".join([copy_row(row.line, row.event, row.profile) for row in good])
-    words = "".join([copy_word(row.line, word) for row in good for word in row.words])
+    words = "".join([copy_word(row.line, word, row.evidence) for row in good for word in row.words])
     return Block(people.encode(), words.encode(), rows[-1].line, len(bad)), bad
 
 
@@ -101,11 +105,14 @@ def understood_rows(
         arrival: When the file was true, and whose customers it names.
         whole_addresses: The store keeps the IP addresses of consent as they are; no others come through.
     """
-    # Step by step and not row by row: one thing many times over costs a processor less than all of them in turn.
+    # Step by step and not row by row: one thing many times over costs a processor less than all of them in turn, and
+    # small steps cost it less than large ones (docs/performance.md).
     bad: list[BadRow] = []
-    said = _each(lambda row: _said(row, header), [(row.line, row) for row in rows], bad)
+    parted = _each(lambda row: _parted(_record(row, header)), [(row.line, row) for row in rows], bad)
+    said = [(line, _said(line, *parts)) for line, parts in parted]
     told = _each(lambda row: (row, understood(row.call, arrival)), said, bad)
-    heard = [(line, (row, event, facts(event))) for line, (row, event) in told]
+    reports = [(line, (row, event, Report.of(event, _NO_CURRENCY))) for line, (row, event) in told]
+    heard = [(line, (row, event, list(identified(report)))) for line, (row, event, report) in reports]
     good = _each(lambda row: _understood(*row, arrival, whole_addresses), heard, bad)
     return [row for _, row in good], sorted(bad)
 
@@ -123,20 +130,20 @@ def events_of(row: Understood, arrival: Arrival) -> list[Event]:
     for word in row.words:
         if word.channel != "email":
             traits[f"{word.channel}_opt_in"] = word.granted
-        elif row.proven:
+        elif row.evidence is not None:
             topics[word.topic] = word.granted
         else:
             traits[word.topic] = word.granted
     who = row.event.who
     call = {"userId": who.user_id, "anonymousId": who.anonymous_id, "timestamp": row.event.at.isoformat()}
     calls: list[dict[str, Any]] = [{**call, "type": "identify", "traits": traits}]
-    if topics:
-        word = next(word for word in row.words if word.channel == "email")
+    if row.evidence is not None:
+        at, source, ip = row.evidence
         calls.append(
             {
-                **call, "type": "track", "event": "Email Preferences Saved", "timestamp": word.at.isoformat(),
-                "properties": {"topics": topics, "source": word.source, "wording": wording, "email": who.email},
-                "context": {"ip": word.ip},
+                **call, "type": "track", "event": "Email Preferences Saved", "timestamp": at.isoformat(),
+                "properties": {"topics": topics, "source": source, "wording": wording, "email": who.email},
+                "context": {"ip": ip},
             }
         )  # fmt: skip
     return [understood({**call, "messageId": _message_id(call)}, arrival) for call in calls]
@@ -153,13 +160,12 @@ def _each(step: Callable[[T], U], rows: Iterable[tuple[int, T]], bad: list[BadRo
     return done
 
 
-def _said(row: Row, header: Sequence[str] | None) -> _Said:
-    about, described = _parted(_record(row, header))
+def _said(line: int, about: dict[str, Any], described: dict[str, Any]) -> _Said:
     call = without_addresses(_call(about, described))
     traits = Fields(call["traits"])
     if (address := traits.text(*_EMAIL)) is not None:
         call["traits"]["email"] = address  # as an identity it has one name only
-    return _Said(row.line, call, traits, address, about)
+    return _Said(line, call, traits, address, about)
 
 
 def _understood(
@@ -173,13 +179,12 @@ def _understood(
         elif isinstance(fact, ConsentChanged):
             words.append(fact)
     _check(said, event, profile)
-    if _EVIDENCE.isdisjoint(said.about):
-        return Understood(said.line, event, profile, tuple(words), proven=False)
-    evidence = _evidence(Fields(said.about), arrival, whole_addresses)
-    if not any(word.channel == "email" for word in words):
-        raise InvalidEvent("consent_at", "is evidence of nothing: the row tells no consent")
-    proven = (word.model_copy(update=evidence) if word.channel == "email" else word for word in words)
-    return Understood(said.line, event, profile, tuple(proven), proven=True)
+    evidence: Evidence | None = None
+    if not _EVIDENCE.isdisjoint(said.about):
+        evidence = _evidence(Fields(said.about), arrival, whole_addresses)
+        if not any(word.channel == "email" for word in words):
+            raise InvalidEvent("consent_at", "is evidence of nothing: the row tells no consent")
+    return Understood(said.line, event, profile, words, evidence)
 
 
 def _record(row: Row, header: Sequence[str] | None) -> dict[str, Any]:
@@ -191,13 +196,21 @@ def _record(row: Row, header: Sequence[str] | None) -> dict[str, Any]:
         return {name: cell for name, cell in zip(header, content, strict=True) if name and cell.strip()}
     if len(content) > LONGEST_LINE:
         raise InvalidEvent("row", f"must not be longer than {LONGEST_LINE:,} characters")
-    try:
-        record = json.loads(content)
-    except (ValueError, RecursionError) as problem:
-        raise InvalidEvent("row", "is not valid JSON") from problem
+    record = _json(content)
     if not isinstance(record, dict):
         raise InvalidEvent("row", "must be a JSON object")
     return {name: value for name, value in record.items() if value is not None}
+
+
+def _json(content: str) -> object:
+    try:
+        return from_json(content, cache_strings="keys")
+    except ValueError:
+        pass
+    try:
+        return json.loads(content)  # half of a surrogate pair, say: it is told apart from what is no JSON
+    except (ValueError, RecursionError) as problem:
+        raise InvalidEvent("row", "is not valid JSON") from problem
 
 
 def _parted(record: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -249,7 +262,7 @@ def _check(said: _Said, event: Event, profile: ProfileChanged | None) -> None:
             raise InvalidEvent(flag, "must be yes or no")
 
 
-def _evidence(fields: Fields, arrival: Arrival, whole_addresses: bool) -> dict[str, Any]:
+def _evidence(fields: Fields, arrival: Arrival, whole_addresses: bool) -> Evidence:
     """Read when and how consent was given (GDPR art. 7 (1))."""
     at = moment("consent_at", fields.text("consent_at"))
     if at is None:
@@ -262,7 +275,7 @@ def _evidence(fields: Fields, arrival: Arrival, whole_addresses: bool) -> dict[s
         raise InvalidEvent("consent_ip", "must be an IP address")
     if ip is not None and not whole_addresses:
         ip = anonymised(ip)
-    return {"at": min(at, arrival.received_at), "source": source, "ip": ip}
+    return Evidence(min(at, arrival.received_at), source, ip)
 
 
 def _message_id(call: Mapping[str, Any]) -> str:

@@ -26,8 +26,6 @@ _FLAGS = {
     **dict.fromkeys(("false", "no", "off", "0", "outofstock", "unavailable", "soldout"), False),
 }
 
-_plain_text = re.compile(r"[!-~]+(?: [!-~]+)*").fullmatch
-
 
 @lru_cache(maxsize=1_024)
 def _spellings(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -41,6 +39,8 @@ class Fields:
     Every reader takes several names and returns the first usable value, or None. Where a list stands for a
     single value, its first entry counts.
     """
+
+    __slots__ = ("_names", "_values")
 
     def __init__(self, source: object = None) -> None:
         self._values: dict[str, Any] = {}
@@ -69,7 +69,7 @@ class Fields:
 
     def opened(self, *names: str) -> "Fields":
         """Return the fields of a nested object laid over these."""
-        return self.under(*names).over(self)
+        return self.under(*names).over(self) if self._values else self
 
     def only(self, *names: str) -> "Fields":
         """Return none but these fields."""
@@ -107,7 +107,7 @@ class Fields:
     def text(self, *names: str, limit: int = _LONGEST_TEXT) -> str | None:
         """Read a text on one line, cut at a sensible length."""
         for value in self._said(names):
-            text = _written(value)
+            text = value if isinstance(value, str) else _written(value)
             if text is not None and (clean := _on_one_line(text, limit)):
                 return clean
         return None
@@ -138,7 +138,10 @@ class Fields:
 
     def flag(self, *names: str) -> bool | None:
         """Read a yes or no."""
-        return next((flag for flag in self.answers(*names) if flag is not None), None)
+        for answer in self.answers(*names):
+            if answer is not None:
+                return answer
+        return None
 
     def answers(self, *names: str) -> list[bool | None]:
         """Read every answer under these names; None is one that is neither yes nor no."""
@@ -218,7 +221,7 @@ _NOTHING = Fields()
 
 def _on_one_line(text: str, limit: int) -> str:
     """Replace what cannot be printed by spaces, and several spaces by one; most texts need neither."""
-    if len(text) <= limit and _plain_text(text):
+    if len(text) <= limit and text.isprintable() and text.strip() == text and "  " not in text:
         return text
     return " ".join(_UNPRINTABLE.sub(" ", text[: 2 * limit]).split())[:limit]
 

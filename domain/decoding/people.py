@@ -140,8 +140,8 @@ def preferences_saved(report: Report) -> Iterator[AnyFact]:
     """Email Preferences Saved: one word on each topic that the customer was shown, and what else was chosen there."""
     yield from introduced(report)
     chosen = {
-        "locale": _of_form(_LOCALE_FORM, report.properties.text(*_LOCALE)),
-        "timezone": _of_form(_TIMEZONE_FORM, report.properties.text(*_TIMEZONE)),
+        "locale": _of_form(_LOCALE_FORM, report.properties, *_LOCALE),
+        "timezone": _of_form(_TIMEZONE_FORM, report.properties, *_TIMEZONE),
     }
     if any(chosen.values()):
         yield ProfileChanged(at=report.at, chosen=True, **chosen)
@@ -202,8 +202,9 @@ def _profile(report: Report, person: Fields, traits: dict[str, Any] | None = Non
         "phone": person.text(*_PHONE, limit=40),
         "first_name": first,
         "last_name": last,
-        "locale": _of_form(_LOCALE_FORM, person.text(*_LOCALE), report.context.text("locale")),
-        "timezone": _of_form(_TIMEZONE_FORM, person.text(*_TIMEZONE), report.context.text("timezone")),
+        "locale": _of_form(_LOCALE_FORM, person, *_LOCALE) or _of_form(_LOCALE_FORM, report.context, "locale"),
+        "timezone": _of_form(_TIMEZONE_FORM, person, *_TIMEZONE)
+        or _of_form(_TIMEZONE_FORM, report.context, "timezone"),
         "traits": traits or {},
     }
     if any(told.values()):
@@ -214,8 +215,9 @@ def _email(report: Report, person: Fields) -> str | None:
     return person.email(*_EMAIL) or Fields({"email": report.event.who.email}).email("email")
 
 
-def _of_form(form: re.Pattern[str], *texts: str | None) -> str | None:
-    return next((text for text in texts if text is not None and len(text) <= 64 and form.fullmatch(text)), None)
+def _of_form(form: re.Pattern[str], said: Fields, *names: str) -> str | None:
+    text = said.text(*names)
+    return text if text is not None and len(text) <= 64 and form.fullmatch(text) else None
 
 
 def _consents(report: Report, person: Fields, source: str, *, vague: bool = False) -> Iterator[ConsentChanged]:
@@ -231,7 +233,7 @@ def _consents(report: Report, person: Fields, source: str, *, vague: bool = Fals
             said.setdefault(asked[known_as], []).extend(answers)
     if person.flag("unsubscribed"):
         said.setdefault(_BY_MAIL, []).append(False)
-    if [question for question in said if _QUESTIONS[question][0] == "email"] == [_NEWSLETTER]:
+    if _NEWSLETTER in said and not any(q != _NEWSLETTER and _QUESTIONS[q][0] == "email" for q in said):
         # The only question a shop asks is its question about marketing, whatever it calls it.
         said[_BY_MAIL] = said.pop(_NEWSLETTER)
     for question, flags in sorted(said.items()):

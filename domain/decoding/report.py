@@ -1,8 +1,7 @@
 """A report: one event while it is being understood, with its parts within reach."""
 
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from domain.decoding.fields import Fields
 from domain.events import Event
@@ -11,8 +10,7 @@ WORDING = ("consent_wording", "wording")
 """Under which names a client tells the version of the text that a customer agreed to."""
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """One event and what every decoder needs of it.
 
     Attributes:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.decoding import DECODERS
-from domain.vocabulary import ALIASES, CATALOGUE, canonical, folded, is_catalogue
+from domain.vocabulary import ALIASES, CATALOGUE, Habits, canonical, folded, is_catalogue
 
 EVERY_NAME = [name for canonical_name, others in ALIASES.items() for name in (canonical_name, *others)]
 
@@ -86,3 +86,16 @@ def test_only_events_of_the_back_office_are_about_the_catalogue():
     assert is_catalogue("back_in_stock")
     assert not is_catalogue("Back In Stock Requested")
     assert not is_catalogue("never heard of")
+
+
+def test_what_is_remembered_of_names_is_made_once_and_takes_bounded_memory():
+    """Clients choose the names of their fields: neither many nor long ones may fill a process."""
+    made = Counter()
+    habits = Habits(lambda name: made.update([name]) or len(name))
+    longest, longer = "x" * Habits.LONGEST, "x" * (Habits.LONGEST + 1)
+
+    assert [habits[name] for name in ("", "Cart", longest, longer) * 2] == [0, 4, 64, 65] * 2
+    assert (made[longest], made[longer]) == (1, 2)
+    for number in range(2 * Habits.MOST):
+        assert habits[f"n{number}"] == len(f"n{number}")
+        assert len(habits) <= Habits.MOST

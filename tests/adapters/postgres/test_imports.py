@@ -4,7 +4,7 @@ import asyncio
 import gzip
 import json
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.postgres import plans, tombstones
+from adapters.postgres.import_lines import Evidence
 from adapters.postgres.imports import CustomerImport, Progress
 from adapters.postgres.tables import consents, customers, events, imports, stores
 from adapters.postgres.tables import identities as identity_rows
@@ -161,6 +162,23 @@ async def test_json_lines_say_the_same_flat_or_as_segment_calls(
 
     assert await state(mugs) == await state(pots)
     assert "'vip': True" in (await state(mugs))["customers"][0]
+
+
+async def test_evidence_is_of_consent_to_mail_and_of_nothing_else(
+    importer: Importer, mugs: Telling, pots: Telling, tmp_path: Path
+) -> None:
+    """A word on texts in the same row keeps its own source and time, by either way."""
+    path = written(
+        tmp_path / "customers.csv",
+        "u-1,yes,yes,2026-01-10T00:00:00Z,2025-12-24T18:00:00Z,checkout,192.0.2.7",
+        header="id,marketing_consent,sms_opt_in,timestamp,consent_at,consent_source,consent_ip",
+    )
+    await importer(path)
+    await told(pots, path)
+
+    assert await state(mugs) == await state(pots)
+    words = {(row.channel, row.source, row.at.day, row.ip) for row in await mugs.rows(consents)}
+    assert words == {("email", "checkout", 24, "192.0.2.0"), ("sms", "identify", 10, None)}
 
 
 async def test_the_same_file_again_changes_nothing(importer: Importer, mugs: Telling, tmp_path: Path) -> None:
@@ -329,8 +347,8 @@ def test_evidence_counts_in_any_spelling(names: str, tmp_path: Path) -> None:
     (good,), bad = understood_rows(rows, source.header, Arrival(store_id="mugs", received_at=START))
 
     assert bad == []
-    assert good.proven
-    assert [(word.source, word.at.isoformat()) for word in good.words] == [("checkout", "2025-12-24T18:00:00+00:00")]
+    assert len(good.words) == 1
+    assert good.evidence == Evidence(datetime(2025, 12, 24, 18, tzinfo=UTC), "checkout", ip=None)
 
 
 def test_bad_rows_are_told_in_the_order_of_the_file(tmp_path: Path) -> None:
@@ -368,12 +386,15 @@ def test_a_line_without_an_end_is_one_bad_row(tmp_path: Path) -> None:
 def test_json_that_is_none_is_a_bad_row(tmp_path: Path) -> None:
     """A line is a row, and empty lines are none."""
     path = tmp_path / "customers.jsonl"
-    path.write_text('{"id": 1}\n\n{"id": \n[1]\n{"id": 2, "email": 7}\n', encoding="utf-8")
+    lines = ['{"id": 1}', "", '{"id": ', "[1]", '{"id": 2, "email": 7}', '{"id": 3, "city": "\\ud800"}', "[" * 9_999]
+    path.write_text("\n".join(lines), encoding="utf-8")
     source = CustomerFile(path)
     good, bad = understood_rows([r for r, _ in source.rows()], None, Arrival(store_id="mugs", received_at=START))
 
     assert [(row.line, row.event.who.user_id) for row in good] == [(1, "1")]
-    assert [(row.line, row.field) for row in bad] == [(3, "row"), (4, "row"), (5, "email")]
+    assert [(row.line, row.field) for row in bad] == [
+        (3, "row"), (4, "row"), (5, "email"), (6, "traits.city"), (7, "row"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", b"\xff\xfe\x00a", gzip.compress(b"id\n1\n", mtime=0)[:-4]])
