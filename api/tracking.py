@@ -14,15 +14,17 @@ from pydantic_core import to_json
 from api import documents, errors
 from api.body import BATCH_LIMIT, EVENT_LIMIT, json_object
 from api.door import Act, Call, accepted
-from api.envelope import Arrival, check_size, moment, understood
+from api.envelope import Arrival, check_size, check_storable, moment, opened, understood
 from api.keys import access, shown, shown_keys
 from api.services import Services
+from api.steps import Refused, each
 from domain.access import Scope
 from domain.errors import InvalidEvent, InvalidInput, TooLarge
 from domain.events import Event
 
 MAX_EVENTS = 2500
 """Events in one batch (Segment's limit)."""
+_AT_ONCE = 100
 
 _MERGED = ("context", "integrations")
 
@@ -51,16 +53,19 @@ async def batch(request: Request) -> Response | None:
     if len(raws) > MAX_EVENTS:
         raise TooLarge(f"must not hold more than {MAX_EVENTS} events")
     defaults = {field: body[field] for field in _MERGED if isinstance(body.get(field), dict)}
-    good, bad = [], []
-    for index, raw in enumerate(raws):
-        if index % 100 == 99:
+    good: list[Event] = []
+    refused: list[Refused] = []
+    for first in range(0, len(raws), _AT_ONCE):
+        if first:
             await asyncio.sleep(0)  # a large batch lets the others through
-        try:
-            good.append(_one_of(raw, defaults, arrival))
-        except InvalidEvent as problem:
-            bad.append(errors.Problem(index=index, field=problem.field, message=problem.message))
+        some = enumerate(raws[first : first + _AT_ONCE], first)
+        storable = each(lambda raw: _storable(raw, defaults), some, refused)
+        good += [event for _, event in each(lambda raw: opened(raw, arrival), storable, refused)]
     await services.events.accept(good)
-    return errors.rejected(400, bad) if bad else None
+    if not refused:
+        return None
+    bad = [errors.Problem(index=one.number, field=one.field, message=one.rule) for one in sorted(refused)]
+    return errors.rejected(400, bad)
 
 
 async def _arrival(request: Request, services: Services, body: Mapping[str, Any], cost: int = 1) -> Arrival:
@@ -86,15 +91,17 @@ async def _arrival(request: Request, services: Services, body: Mapping[str, Any]
     )
 
 
-def _one_of(raw: object, defaults: Mapping[str, dict[str, Any]], arrival: Arrival) -> Event:
-    """Understand an event of a batch, with what the batch says for all; this makes no event too large."""
+def _storable(raw: object, defaults: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Check an event of a batch, and add what the batch says for all; this makes no event too large."""
     if not isinstance(raw, dict):
         raise InvalidEvent("event", "must be an object")
     if not defaults:
-        return understood(raw, arrival, EVENT_LIMIT)
-    event = understood(_with_defaults(raw, defaults), arrival)
+        check_storable(raw, EVENT_LIMIT)
+        return raw
+    whole = _with_defaults(raw, defaults)
+    check_storable(whole)
     check_size(to_json(raw), EVENT_LIMIT)
-    return event
+    return whole
 
 
 def _with_defaults(raw: dict[str, Any], defaults: Mapping[str, dict[str, Any]]) -> dict[str, Any]:

@@ -6,14 +6,15 @@ an error here: somebody looks at the report of an import, and nobody at a reques
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
 from adapters.postgres.import_lines import PROFILE, Block, Evidence, copy_row, copy_word
-from api.envelope import Arrival, moment, understood
+from api.envelope import Arrival, check_storable, moment, opened, understood
+from api.steps import Refused, each
 from cli.importing.reading import LONGEST_LINE, Row
 from domain.consent import IDENTIFY
 from domain.decoding.fields import Fields
@@ -41,9 +42,6 @@ _FLAGS = frozenset(folded(name) for name in (
 ))  # fmt: skip
 _NO_CURRENCY = "XXX"  # ISO 4217: none is involved
 _NO_TRAITS = frozenset((*chain(*_WHO.values()), *_MOMENT, *_EVIDENCE, "traits"))
-
-T = TypeVar("T")
-U = TypeVar("U")
 
 
 class BadRow(NamedTuple):
@@ -105,16 +103,14 @@ def understood_rows(
         arrival: When the file was true, and whose customers it names.
         whole_addresses: The store keeps the IP addresses of consent as they are; no others come through.
     """
-    # Step by step and not row by row: one thing many times over costs a processor less than all of them in turn, and
-    # small steps cost it less than large ones (docs/performance.md).
-    bad: list[BadRow] = []
-    parted = _each(lambda row: _parted(_record(row, header)), [(row.line, row) for row in rows], bad)
-    said = [(line, _said(line, *parts)) for line, parts in parted]
-    told = _each(lambda row: (row, understood(row.call, arrival)), said, bad)
+    refused: list[Refused] = []
+    parted = each(lambda row: _parted(_record(row, header)), [(row.line, row) for row in rows], refused)
+    said = each(lambda row: _said(*row), [(line, (line, *parts)) for line, parts in parted], refused)
+    told = each(lambda row: (row, opened(row.call, arrival)), said, refused)
     reports = [(line, (row, event, Report.of(event, _NO_CURRENCY))) for line, (row, event) in told]
     heard = [(line, (row, event, list(identified(report)))) for line, (row, event, report) in reports]
-    good = _each(lambda row: _understood(*row, arrival, whole_addresses), heard, bad)
-    return [row for _, row in good], sorted(bad)
+    good = each(lambda row: _understood(*row, arrival, whole_addresses), heard, refused)
+    return [row for _, row in good], [BadRow(*one) for one in sorted(refused)]
 
 
 def events_of(row: Understood, arrival: Arrival) -> list[Event]:
@@ -149,22 +145,12 @@ def events_of(row: Understood, arrival: Arrival) -> list[Event]:
     return [understood({**call, "messageId": _message_id(call)}, arrival) for call in calls]
 
 
-def _each(step: Callable[[T], U], rows: Iterable[tuple[int, T]], bad: list[BadRow]) -> list[tuple[int, U]]:
-    """Take a step with each row, by its line; where it cannot be taken, the row is a bad one."""
-    done: list[tuple[int, U]] = []
-    for line, row in rows:
-        try:
-            done.append((line, step(row)))
-        except InvalidEvent as problem:
-            bad.append(BadRow(line, problem.field, problem.message))
-    return done
-
-
 def _said(line: int, about: dict[str, Any], described: dict[str, Any]) -> _Said:
     call = without_addresses(_call(about, described))
     traits = Fields(call["traits"])
     if (address := traits.text(*_EMAIL)) is not None:
         call["traits"]["email"] = address  # as an identity it has one name only
+    check_storable(call)
     return _Said(line, call, traits, address, about)
 
 

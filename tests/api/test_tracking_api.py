@@ -144,6 +144,37 @@ async def test_the_same_message_id_in_two_stores_is_two_events(client, anyone, a
     assert sorted(event.store_id for event in await stored()) == ["hats", "mugs"]
 
 
+@pytest.mark.parametrize(
+    ("event", "common", "field"),
+    [({"event": "\0"}, {"locale": "en"}, "event"), ({}, {"locale": "\0"}, "context.locale")],
+    ids=["an event of its own", "what the batch says for all"],
+)
+async def test_what_cannot_be_stored_is_refused_with_a_context_for_all(client, stored, event, common, field):
+    """It costs the events that have it, and not those that say something else in its place."""
+    own = {**TRACK, "type": "track", "messageId": "own", "context": {"locale": "de"}}
+    answer = await client.post(
+        "/v1/batch", json={"batch": [{**TRACK, "type": "track", **event}, own], "context": common}
+    )
+
+    told = [(error["index"], error["field"], error["message"]) for error in answer.json()["errors"]]
+    assert told == [(0, field, "must not contain the NUL character")]
+    assert [event.message_id for event in await stored()] == ["own"]
+
+
+async def test_bad_events_are_told_in_the_order_of_the_batch(client, stored):
+    """Whichever rule they break, and however many good ones stand between them."""
+    calls = [{**TRACK, "type": "track", "messageId": f"m-{n}"} for n in range(230)]
+    broken = {3: {**TRACK, "type": "nonsense"}, 5: "no event", 120: {**TRACK, "type": "track", "event": "\0"}, 229: 7}
+    for index, call in broken.items():
+        calls[index] = call
+    answer = await client.post("/v1/batch", json={"batch": calls})
+
+    assert [(error["index"], error["field"]) for error in answer.json()["errors"]] == [
+        (3, "type"), (5, "event"), (120, "event"), (229, "event"),
+    ]  # fmt: skip
+    assert {event.message_id for event in await stored()} == {f"m-{n}" for n in range(230) if n not in broken}
+
+
 async def test_good_events_of_a_batch_survive_bad_ones(client, stored):
     """Each bad event is reported with its index, field and rule; the good ones are stored."""
     good = [{**TRACK, "type": "track", "messageId": f"good-{n}"} for n in range(3)]
