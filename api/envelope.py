@@ -12,18 +12,18 @@ from types import NoneType
 from typing import Any, NamedTuple, cast, get_args
 
 from email_validator import EmailNotValidError, validate_email
-from pydantic_core import to_json
 from uuid_utils import uuid4
 from uuid_utils.compat import uuid7
 
 from domain.errors import InvalidEvent
-from domain.events import Event, EventType, Who, corrected
+from domain.events import Event, EventType, Kept, Shortened, Who, corrected, kept, shortened
 from domain.ip_addresses import written
 from domain.vocabulary import CATALOGUE, canonical
 
 TYPES: tuple[str, ...] = get_args(EventType)
 
 _MAX_DEPTH = 32
+_TOO_DEEP = f"is nested deeper than {_MAX_DEPTH} levels"
 _MAX_DIGITS = 300
 _TOO_LARGE = 10**_MAX_DIGITS
 _MAX_ID = 512
@@ -62,12 +62,51 @@ def understood(raw: dict[str, Any], arrival: Arrival, limit: int | None = None) 
     Raises:
         InvalidEvent: Names the field and the rule.
     """
-    check_storable(raw, limit)
-    return opened(raw, arrival)
+    payload = payload_of(raw)
+    return opened(raw, payload, storable(payload, limit), arrival)
 
 
-def opened(raw: dict[str, Any], arrival: Arrival) -> Event:
+def payload_of(raw: dict[str, Any]) -> Shortened:
+    """Return what is kept of an event: not the key that it came with, and no IP address whole.
+
+    Raises:
+        InvalidEvent: It is nested too deeply.
+    """
+    try:
+        return shortened(raw if "writeKey" not in raw else {key: raw[key] for key in raw if key != "writeKey"})
+    except RecursionError as problem:
+        raise InvalidEvent("event", _TOO_DEEP) from problem
+
+
+def storable(payload: Shortened, limit: int | None = None) -> Kept:
+    """Write a payload as it is stored; refuse what JSON has no number for and what Postgres cannot keep.
+
+    Args:
+        payload: Of an event.
+        limit: Bytes of JSON that it may be.
+
+    Raises:
+        InvalidEvent: Names the field and the rule.
+    """
+    try:
+        told = kept(payload)
+    except ValueError:  # half of a surrogate pair, or very deep
+        told = Kept(b"")
+    if not told or not _plain(told):
+        _name_what_is_not(payload)
+    if limit is not None:
+        check_size(told, limit)
+    return told
+
+
+def opened(raw: dict[str, Any], payload: Shortened, written: Kept | None, arrival: Arrival) -> Event:
     """Understand the envelope of an event that can be stored.
+
+    Args:
+        raw: The event.
+        payload: What is kept of it.
+        written: The same in JSON, if it has been written.
+        arrival: Where and when it came in.
 
     Raises:
         InvalidEvent: Names the field and the rule.
@@ -82,30 +121,9 @@ def opened(raw: dict[str, Any], arrival: Arrival) -> Event:
     name = _name(raw, kind)
     # Told apart by their places: by their names it takes longer, and there are many events.
     return Event(
-        arrival.store_id, uuid7(), _message_id(raw), kind, name, _who(raw, kind, name),
-        raw if "writeKey" not in raw else {key: value for key, value in raw.items() if key != "writeKey"},
-        _at(raw, arrival), arrival.received_at, _ip(context, arrival.peer),
+        arrival.store_id, uuid7(), _message_id(raw), kind, name, _who(raw, kind, name), payload, _at(raw, arrival),
+        arrival.received_at, _ip(context, arrival.peer), written,
     )  # fmt: skip
-
-
-def check_storable(raw: dict[str, Any], limit: int | None = None) -> None:
-    """Refuse what JSON has no number for and what Postgres cannot keep, naming the path, and what is too large.
-
-    Args:
-        raw: An event.
-        limit: Bytes of JSON that it may be.
-
-    Raises:
-        InvalidEvent: Names the field and the rule.
-    """
-    try:
-        told = to_json(raw)
-    except ValueError:  # half of a surrogate pair, or very deep
-        told = b""
-    if not told or not _plain(told):
-        _name_what_is_not(raw)
-    if limit is not None:
-        check_size(told, limit)
 
 
 def check_size(told: bytes, limit: int) -> None:
@@ -192,7 +210,7 @@ def _name_what_is_not(raw: dict[str, Any]) -> None:
             raise InvalidEvent(path, "must be a finite number of at most 300 digits")
         elif isinstance(value, (dict, list)):
             if depth > _MAX_DEPTH:
-                raise InvalidEvent(path, f"is nested deeper than {_MAX_DEPTH} levels")
+                raise InvalidEvent(path, _TOO_DEEP)
             todo.extend((inner, depth + 1, part) for inner, part in _parts(path, value))
 
 

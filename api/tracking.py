@@ -9,18 +9,17 @@ from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request, Response, Security
-from pydantic_core import to_json
 
 from api import documents, errors
 from api.body import BATCH_LIMIT, EVENT_LIMIT, json_object
 from api.door import Act, Call, accepted
-from api.envelope import Arrival, check_size, check_storable, moment, opened, understood
+from api.envelope import Arrival, moment, opened, payload_of, storable, understood
 from api.keys import access, shown, shown_keys
 from api.services import Services
 from api.steps import Refused, each
 from domain.access import Scope
 from domain.errors import InvalidEvent, InvalidInput, TooLarge
-from domain.events import Event
+from domain.events import Event, Shortened
 
 MAX_EVENTS = 2500
 """Events in one batch (Segment's limit)."""
@@ -53,14 +52,16 @@ async def batch(request: Request) -> Response | None:
     if len(raws) > MAX_EVENTS:
         raise TooLarge(f"must not hold more than {MAX_EVENTS} events")
     defaults = {field: body[field] for field in _MERGED if isinstance(body.get(field), dict)}
+    limit = None if defaults else EVENT_LIMIT  # what the batch says for all makes no event too large
     good: list[Event] = []
     refused: list[Refused] = []
     for first in range(0, len(raws), _AT_ONCE):
         if first:
             await asyncio.sleep(0)  # a large batch lets the others through
         some = enumerate(raws[first : first + _AT_ONCE], first)
-        storable = each(lambda raw: _storable(raw, defaults), some, refused)
-        good += [event for _, event in each(lambda raw: opened(raw, arrival), storable, refused)]
+        whole = each(lambda raw: _whole(raw, defaults), some, refused)
+        written = each(lambda one: (one[0], one[1], storable(one[1], limit)), whole, refused)
+        good += [event for _, event in each(lambda one: opened(*one, arrival), written, refused)]
     await services.events.accept(good)
     if not refused:
         return None
@@ -91,17 +92,14 @@ async def _arrival(request: Request, services: Services, body: Mapping[str, Any]
     )
 
 
-def _storable(raw: object, defaults: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """Check an event of a batch, and add what the batch says for all; this makes no event too large."""
+def _whole(raw: object, defaults: Mapping[str, dict[str, Any]]) -> tuple[dict[str, Any], Shortened]:
+    """Return an event of a batch, with what the batch says for all, and what is kept of it."""
     if not isinstance(raw, dict):
         raise InvalidEvent("event", "must be an object")
-    if not defaults:
-        check_storable(raw, EVENT_LIMIT)
-        return raw
-    whole = _with_defaults(raw, defaults)
-    check_storable(whole)
-    check_size(to_json(raw), EVENT_LIMIT)
-    return whole
+    if defaults:
+        storable(payload_of(raw), EVENT_LIMIT)
+        raw = _with_defaults(raw, defaults)
+    return raw, payload_of(raw)
 
 
 def _with_defaults(raw: dict[str, Any], defaults: Mapping[str, dict[str, Any]]) -> dict[str, Any]:

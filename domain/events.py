@@ -5,10 +5,20 @@ that to check it again is felt (docs/performance.md).
 """
 
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, NewType
 from uuid import UUID
 
+from pydantic_core import to_json
+
+from domain.ip_addresses import without_addresses
+
 EventType = Literal["track", "identify", "page", "screen", "group", "alias"]
+
+
+Shortened = NewType("Shortened", dict[str, Any])
+"""A payload in which no IP address is whole. `shortened` makes them, and nobody else."""
+Kept = NewType("Kept", bytes)
+"""Such a payload as it is stored, in JSON. `kept` makes them, and nobody else."""
 
 
 class Who(NamedTuple):
@@ -37,9 +47,10 @@ class Event(NamedTuple):
     Attributes:
         id: Ours, UUIDv7: sorts by arrival.
         message_id: The client's dedup key; unique per store.
-        payload: The event as received.
+        payload: The event as received. What is stored of it has no IP address whole.
         at: When it happened (UTC), corrected for the client's clock and never in the future.
         received_at: When it came in (UTC).
+        kept: The payload as it is stored, where somebody has written it already.
     """
 
     store_id: str
@@ -52,6 +63,21 @@ class Event(NamedTuple):
     at: datetime
     received_at: datetime
     ip: str | None = None
+    kept: Kept | None = None
+
+
+def shortened(payload: dict[str, Any]) -> Shortened:
+    """Shorten the IP addresses in a payload; a payload in which there are none is returned as it is."""
+    return Shortened(without_addresses(payload))
+
+
+def kept(payload: Shortened) -> Kept:
+    """Write a payload as it is stored.
+
+    Raises:
+        ValueError: JSON cannot say it.
+    """
+    return Kept(to_json(payload))
 
 
 def corrected(original: datetime, sent_at: datetime | None, received_at: datetime) -> datetime:

@@ -3,8 +3,9 @@
 Whoever calls `accept` returns after the commit. While one commit is under way the next requests gather, so the
 number of commits follows the speed of the disk and not the number of requests.
 
-No IP address comes through the door whole, whoever brings it (domain/ip_addresses.py), but for one: that of a customer
-who gives or withdraws consent, if the store keeps it as evidence; it stands in `events.ip` and in the consent ledger.
+No IP address comes through the door whole, whoever brings it, but for one: that of a customer who gives or withdraws
+consent, if the store keeps it as evidence; it stands in `events.ip` and in the consent ledger. A payload that comes written
+is one without (`domain.events.Kept`); any other is written here.
 """
 
 import asyncio
@@ -21,7 +22,6 @@ from uuid import UUID
 
 import psycopg
 import structlog
-from pydantic_core import to_json
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -33,9 +33,9 @@ from domain import ids
 from domain.consent import tells_consent
 from domain.decoding import facts
 from domain.errors import InvalidEvent, JourneysError, Overloaded, Unavailable
-from domain.events import Event, EventType
+from domain.events import Event, EventType, kept, shortened
 from domain.gate import may_forbid
-from domain.ip_addresses import anonymised, without_addresses
+from domain.ip_addresses import anonymised
 from domain.vocabulary import heard_as
 
 _log = structlog.get_logger(__name__)
@@ -292,12 +292,12 @@ def _address(event: Event, *, whole: bool) -> str | None:
 
 def _rows(events: Sequence[Event], whole: Collection[str]) -> list[_Row]:
     # A step with all of them before the next one costs a processor less than all steps with one (docs/performance.md).
-    payloads = [without_addresses(event.payload) for event in events]
+    payloads = [event.kept or kept(shortened(event.payload)) for event in events]
     traceparent = tracing.traceparent()
     return [
         _Row(
-            event.store_id, event.id, event.message_id, event.type, event.name, *event.who, to_json(payload).decode(),
-            event.at, event.received_at, _address(event, whole=event.store_id in whole),
+            event.store_id, event.id, event.message_id, event.type, event.name, *event.who, payload.decode(), event.at,
+            event.received_at, _address(event, whole=event.store_id in whole),
             ids.shard(event.store_id, event.who.lane), may_forbid(event.type, event.name),
             heard_as(event.type, event.name), traceparent,
         )

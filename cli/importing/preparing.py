@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from pydantic_core import from_json
 
 from adapters.postgres.import_lines import PROFILE, Block, Evidence, copy_row, copy_word
-from api.envelope import Arrival, check_storable, moment, opened, understood
+from api.envelope import Arrival, moment, opened, storable, understood
 from api.steps import Refused, each
 from cli.importing.reading import LONGEST_LINE, Row
 from domain.consent import IDENTIFY
@@ -21,9 +21,9 @@ from domain.decoding.fields import Fields
 from domain.decoding.people import identified
 from domain.decoding.report import Report
 from domain.errors import InvalidEvent
-from domain.events import Event
+from domain.events import Event, Shortened, shortened
 from domain.facts import AnyFact, ConsentChanged, ProfileChanged, Topic
-from domain.ip_addresses import anonymised, without_addresses
+from domain.ip_addresses import anonymised
 from domain.vocabulary import folded
 
 _WHO = {"userId": ("userid", "customerid", "id"), "anonymousId": ("anonymousid",)}
@@ -76,7 +76,7 @@ class _Said(NamedTuple):
     """
 
     line: int
-    call: dict[str, Any]
+    call: Shortened
     traits: Fields
     address: str | None
     about: dict[str, Any]
@@ -106,7 +106,7 @@ def understood_rows(
     refused: list[Refused] = []
     parted = each(lambda row: _parted(_record(row, header)), [(row.line, row) for row in rows], refused)
     said = each(lambda row: _said(*row), [(line, (line, *parts)) for line, parts in parted], refused)
-    told = each(lambda row: (row, opened(row.call, arrival)), said, refused)
+    told = each(lambda row: (row, opened(row.call, row.call, None, arrival)), said, refused)
     reports = [(line, (row, event, Report.of(event, _NO_CURRENCY))) for line, (row, event) in told]
     heard = [(line, (row, event, list(identified(report)))) for line, (row, event, report) in reports]
     good = each(lambda row: _understood(*row, arrival, whole_addresses), heard, refused)
@@ -146,11 +146,11 @@ def events_of(row: Understood, arrival: Arrival) -> list[Event]:
 
 
 def _said(line: int, about: dict[str, Any], described: dict[str, Any]) -> _Said:
-    call = without_addresses(_call(about, described))
+    call = shortened(_call(about, described))
     traits = Fields(call["traits"])
     if (address := traits.text(*_EMAIL)) is not None:
         call["traits"]["email"] = address  # as an identity it has one name only
-    check_storable(call)
+    storable(call)
     return _Said(line, call, traits, address, about)
 
 
