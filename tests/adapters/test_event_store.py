@@ -150,7 +150,7 @@ async def test_the_store_goes_on_after_its_connections_were_cut(engine, settings
 
 async def test_a_connection_that_is_cut_in_the_midst_of_work_costs_one_commit(engine, settings):
     """What waited behind it is stored by another connection, and not refused in its turn."""
-    events = EventStore(engine, share=1)
+    events = EventStore(engine, share=20)  # more than one event and less than two
     async with await psycopg.AsyncConnection.connect(settings.psycopg_url) as blocker:
         await blocker.execute("lock table events in access exclusive mode")
         first, second = (asyncio.create_task(events.accept([event(name)])) for name in ("first", "second"))
@@ -168,6 +168,36 @@ async def test_a_connection_that_is_cut_in_the_midst_of_work_costs_one_commit(en
             await first
     assert await second == 1
     assert await stored(engine) == ["second"]
+
+
+async def test_while_a_whole_share_waits_a_second_commit_is_under_way(engine, settings):
+    """What makes no whole share waits for the first one: in a commit of its own it would only be one commit more."""
+    events = EventStore(engine, share=26)  # two events
+    async with await psycopg.AsyncConnection.connect(settings.psycopg_url) as blocker:
+        await blocker.execute("lock table events in access exclusive mode")
+        requests = []
+        for count, under_way in ((1, 1), (2, 1), (3, 2), (5, 2)):
+            while len(requests) < count:
+                requests.append(asyncio.create_task(events.accept([event(f"m-{len(requests)}")])))
+            await _blocked(settings, under_way)
+            assert len([task for task in asyncio.all_tasks() if task.get_name() == "journeys-ingest"]) == under_way
+    assert await asyncio.gather(*requests) == [1] * 5
+    assert events.commits == 3
+    await events.close()
+    assert await stored(engine) == [f"m-{n}" for n in range(5)]
+
+
+async def _blocked(settings, commits: int) -> None:
+    """Wait until so many commits wait for a lock, with nothing left for the loop to do."""
+    query = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    async with (
+        await psycopg.AsyncConnection.connect(settings.psycopg_url, autocommit=True) as watcher,
+        asyncio.timeout(20),
+    ):
+        while (await (await watcher.execute(query)).fetchone()) != (commits,):
+            await asyncio.sleep(0.01)
+        for _ in range(20):
+            await asyncio.sleep(0)
 
 
 async def test_a_client_that_hangs_up_disturbs_nobody(engine):

@@ -18,7 +18,7 @@ from sqlalchemy import insert
 from sqlalchemy.event import listen
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from adapters.postgres import ingest
+from adapters.postgres import arrivals
 from adapters.postgres import ledger as ledger_module
 from adapters.postgres.engine import create_engine
 from adapters.postgres.identities import new_id
@@ -203,8 +203,8 @@ async def test_without_the_lock_at_the_door_the_race_is_lost(
     course: Course, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The proof can fail: an order that is stored without a share of the customer's lock overtakes a claim."""
-    unlocked = ingest._INSERT.replace("for key share of c", "")
-    assert unlocked != ingest._INSERT
-    monkeypatch.setattr(ingest, "_INSERT", unlocked)
+    unlocked = arrivals._INSERT.replace("for key share of c", "")
+    assert unlocked != arrivals._INSERT
+    monkeypatch.setattr(arrivals, "_INSERT", unlocked)
     seen = await raced(course, await on_the_grid(engine, course, RACES), Random(4), until="late")
     assert seen["late"] > 0, seen

@@ -1,0 +1,154 @@
+"""Arrivals: what is written of events that come in, and the statement that writes it.
+
+No IP address goes in whole, whoever brings it, but for one: that of a customer who gives or withdraws consent, if the
+store keeps it as evidence; it stands in `events.ip` and in the consent ledger. A payload that comes written has none
+(`domain.events.Kept`); any other is written here.
+"""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from itertools import groupby
+from operator import attrgetter
+from typing import NamedTuple, cast
+from uuid import UUID
+
+import psycopg
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from adapters import tracing
+from adapters.postgres.tenancy import ACT, acting_as
+from domain import ids
+from domain.consent import tells_consent
+from domain.decoding import facts
+from domain.events import Event, EventType, kept, shortened
+from domain.gate import may_forbid
+from domain.ip_addresses import anonymised
+from domain.vocabulary import heard_as
+
+# The values go in binary: as text, Postgres' arrays want every quote in a payload escaped.
+# A commit is one round trip, and one of these for each store in it; the routers hear of it only if it commits. The
+# answer is which events were known already: hardly ever one.
+#
+# `dedup_keys` says which events are new; only those go on into `events`. `is true` keeps the planner from
+# comparing each with each.
+#
+# `held` makes "acknowledged before the claim" exact (G4): an event that may forbid a message takes a share of its
+# customers' row locks until it is committed. A claim takes the whole lock, so it either waits and then sees the event,
+# or has committed before the event is acknowledged. The router's weaker lock is not in the way. Which events may forbid
+# a message is fixed, except for the exits of a store's follow-ups: one look at its plans per commit.
+_INSERT = """
+    with told as (
+        select * from unnest(cast(%(store_id)b as text[]), cast(%(id)b as uuid[]), cast(%(message_id)b as text[]),
+                    cast(%(type)b as text[]), cast(%(name)b as text[]), cast(%(user_id)b as text[]),
+                    cast(%(anonymous_id)b as text[]), cast(%(email)b as text[]), cast(%(customer_id)b as uuid[]),
+                    cast(%(payload)b as text[]), cast(%(at)b as timestamptz[]), cast(%(received_at)b as timestamptz[]),
+                    cast(%(ip)b as text[]), cast(%(shard)b as smallint[]), cast(%(forbids)b as boolean[]),
+                    cast(%(heard_as)b as text[]), cast(%(traceparent)b as text[]))
+             as e (store_id, id, message_id, type, name, user_id, anonymous_id, email, customer_id, payload, at,
+                   received_at, ip, shard, forbids, heard_as, traceparent)
+    ), exits as (
+        select p.store_id, jsonb_array_elements_text(p.plan -> 'exits') as name from plans p
+        where p.store_id in (select store_id from told) and p.journey like 'follow-up/%%'
+    ), forbidding as (
+        select * from told where forbids or (store_id, heard_as) in (select store_id, name from exits)
+    ), held as (
+        select c.customer_id from customers c where (c.store_id, c.customer_id) in (
+            select i.store_id, i.customer_id from forbidding f
+              join identities i on i.store_id = f.store_id and i.kind = 'user' and i.value = f.user_id
+            union select i.store_id, i.customer_id from forbidding f
+              join identities i on i.store_id = f.store_id and i.kind = 'anonymous' and i.value = f.anonymous_id
+            union select i.store_id, i.customer_id from forbidding f
+              join identities i on i.store_id = f.store_id and i.kind = 'email' and i.value = f.email
+            union select m.store_id, coalesce(m.merged_into, m.customer_id) from forbidding f
+              join customers m on m.store_id = f.store_id and m.customer_id = f.customer_id
+        ) for key share of c
+    ), new as (
+        insert into dedup_keys (store_id, message_id, event_id)
+        select e.store_id, e.message_id, e.id from told e where (select count(*) from held) is not null
+        on conflict (store_id, message_id) do nothing
+        returning event_id
+    ), stored as (
+        insert into events (store_id, id, message_id, type, name, user_id, anonymous_id, email, customer_id, payload,
+                            at, received_at, ip, shard, traceparent)
+        select e.store_id, e.id, e.message_id, e.type, e.name, e.user_id, e.anonymous_id, e.email, e.customer_id,
+               e.payload::jsonb, e.at, e.received_at, e.ip, e.shard, e.traceparent
+        from told e where (e.id in (select event_id from new)) is true
+    )
+    select case when (select count(*) from new) < cardinality(%(id)b)
+                then (select array_agg(id) from told where id not in (select event_id from new)) end,
+           (select pg_notify('journeys_events', '') where exists (select from new))
+"""
+
+
+class Row(NamedTuple):
+    """An event as it is written."""
+
+    store_id: str
+    id: UUID
+    message_id: str
+    type: EventType
+    name: str | None
+    user_id: str | None
+    anonymous_id: str | None
+    email: str | None
+    customer_id: UUID | None
+    payload: str
+    at: datetime
+    received_at: datetime
+    ip: str | None
+    shard: int
+    forbids: bool
+    heard_as: str | None
+    traceparent: str | None
+
+
+def rows_of(events: Sequence[Event], whole: Collection[str]) -> list[Row]:
+    """Say what is written of events.
+
+    Args:
+        events: That were accepted.
+        whole: Stores that keep the addresses of consent whole.
+    """
+    # A step with all of them before the next one costs a processor less than all steps with one (docs/performance.md).
+    payloads = [event.kept or kept(shortened(event.payload)) for event in events]
+    traceparent = tracing.traceparent()
+    return [
+        Row(
+            event.store_id, event.id, event.message_id, event.type, event.name, *event.who, payload.decode(), event.at,
+            event.received_at, _address(event, whole=event.store_id in whole),
+            ids.shard(event.store_id, event.who.lane), may_forbid(event.type, event.name),
+            heard_as(event.type, event.name), traceparent,
+        )
+        for event, payload in zip(events, payloads, strict=True)
+    ]  # fmt: skip
+
+
+async def write(connection: AsyncConnection, rows: Sequence[Row]) -> set[UUID]:
+    """Write events in one transaction, which is sent as a whole; those of each store in this store's name.
+
+    Returns:
+        The ids of those that were known.
+    """
+    # Always in the same order, so that two processes with the same events wait for, not lock out, each other.
+    once = {row.id: row for row in rows}
+    rows = sorted(once.values(), key=attrgetter("store_id", "message_id"))
+    driver = cast("psycopg.AsyncConnection", (await connection.get_raw_connection()).driver_connection)
+    answers = []
+    try:
+        async with driver.pipeline(), driver.transaction():
+            for store_id, told in groupby(rows, key=attrgetter("store_id")):
+                await driver.execute(ACT, acting_as(store_id))
+                columns = dict(zip(Row._fields, map(list, zip(*told, strict=True)), strict=True))
+                answers.append(await driver.execute(_INSERT, columns))
+    except BaseException as problem:
+        # The pool does not see what goes wrong here, so it is told of a connection that may be in the midst of it.
+        if not isinstance(problem, psycopg.Error) or driver.closed:
+            await connection.invalidate(problem)
+        raise
+    return {event_id for answer in answers for known, _ in await answer.fetchall() for event_id in known or ()}
+
+
+def _address(event: Event, *, whole: bool) -> str | None:
+    if event.ip is None or (whole and tells_consent(facts(event, "XXX"))):
+        return event.ip
+    return anonymised(event.ip)
