@@ -37,7 +37,7 @@ class Mail:
         async with as_owner(self.engine) as connection:
             rows = (await connection.execute(query)).mappings().all()
         whose = [Who(**{name: row[name] for name in Who._fields}) for row in rows]
-        own = [name for name in Event._fields if name != "who"]
+        own = [name for name in Event._fields if name not in {"who", "kept"}]
         return [Event(**{name: row[name] for name in own}, who=who) for row, who in zip(rows, whose, strict=True)]
 
     async def properties(self) -> list[dict[str, Any]]:
