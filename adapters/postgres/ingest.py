@@ -1,7 +1,7 @@
 """The door of the event store: requests that arrive together are committed together.
 
-Whoever calls `accept` returns after the commit. While one commit is under way, under load two, the next requests gather,
-so the number of commits follows the speed of the disk and not the number of requests.
+Whoever calls `accept` returns after the commit. While one commit is under way (under load: two) the next requests
+gather, so the number of commits follows the speed of the disk and not the number of requests.
 """
 
 import asyncio
