@@ -10,7 +10,7 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from adapters.garbage import spare_what_stays
+from adapters.garbage import UNDER_WAY, spare_what_stays
 
 app = FastAPI()
 
@@ -23,6 +23,6 @@ async def track(request: Request) -> JSONResponse:
 
 
 if __name__ == "__main__":
-    # As api/main.py serves ours.
-    spare_what_stays()
+    # As `journeys api` serves ours.
+    spare_what_stays(UNDER_WAY)
     uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="error", access_log=False, server_header=False)

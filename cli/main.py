@@ -101,7 +101,7 @@ def api() -> None:
     """Serve the API (settings: DATABASE_URL, JOURNEYS_*)."""
     from api.main import run
 
-    with _process("api") as settings:
+    with _process("api", young=garbage.UNDER_WAY) as settings:
         run(settings)
 
 
@@ -124,7 +124,7 @@ def router() -> None:
 
 
 @contextmanager
-def _process(name: str) -> "Iterator[Settings]":
+def _process(name: str, young: int = garbage.YOUNG) -> "Iterator[Settings]":
     """Be one of the processes that run for long: they log, and are traced if the environment wants it."""
     from adapters import logs, tracing
     from adapters.settings import Settings
@@ -132,7 +132,7 @@ def _process(name: str) -> "Iterator[Settings]":
     signal.signal(signal.SIGTERM, _leave)
     settings = Settings()
     logs.configure(settings.log_level)
-    garbage.spare_what_stays()
+    garbage.spare_what_stays(young)
     with tracing.traced(name):
         yield settings
 
