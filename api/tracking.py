@@ -36,14 +36,31 @@ CALLS: dict[str, Call] = {}
 async def single(kind: str, request: Request) -> None:
     """Accept one event of a kind."""
     services: Services = request.app.state.services
-    body = await json_object(request, EVENT_LIMIT)
-    arrival = await _arrival(request, services, body)
-    await services.events.accept([understood({**body, "type": kind}, arrival)])
+    await services.events.accept([await _read_event(kind, request, services)])
 
 
 async def batch(request: Request) -> Response | None:
     """Accept up to 2500 events; the good ones are stored even if others are not."""
     services: Services = request.app.state.services
+    refused: list[Refused] = []
+    await services.events.accept(await _read_events(request, services, refused))
+    if not refused:
+        return None
+    bad = [errors.Problem(index=one.number, field=one.field, message=one.rule) for one in sorted(refused)]
+    return errors.rejected(400, bad)
+
+
+# Reading is done when a commit is waited for: nothing that was read is held meanwhile but what is written of it.
+
+
+async def _read_event(kind: str, request: Request, services: Services) -> Event:
+    body = await json_object(request, EVENT_LIMIT)
+    arrival = await _arrival(request, services, body)
+    return understood({**body, "type": kind}, arrival)
+
+
+async def _read_events(request: Request, services: Services, refused: list[Refused]) -> list[Event]:
+    """Read the events of a batch; tell of those that are refused."""
     body = await json_object(request, BATCH_LIMIT)
     raws = body.get("batch")
     arrival = await _arrival(request, services, body, cost=len(raws) if isinstance(raws, list) else 1)
@@ -54,7 +71,6 @@ async def batch(request: Request) -> Response | None:
     defaults = {field: body[field] for field in _MERGED if isinstance(body.get(field), dict)}
     limit = None if defaults else EVENT_LIMIT  # what the batch says for all makes no event too large
     good: list[Event] = []
-    refused: list[Refused] = []
     for first in range(0, len(raws), _AT_ONCE):
         if first:
             await asyncio.sleep(0)  # a large batch lets the others through
@@ -62,11 +78,7 @@ async def batch(request: Request) -> Response | None:
         whole = each(lambda raw: _whole(raw, defaults), some, refused)
         written = each(lambda one: (one[0], one[1], storable(one[1], limit)), whole, refused)
         good += [event for _, event in each(lambda one: opened(*one, arrival), written, refused)]
-    await services.events.accept(good)
-    if not refused:
-        return None
-    bad = [errors.Problem(index=one.number, field=one.field, message=one.rule) for one in sorted(refused)]
-    return errors.rejected(400, bad)
+    return good
 
 
 async def _arrival(request: Request, services: Services, body: Mapping[str, Any], cost: int = 1) -> Arrival:

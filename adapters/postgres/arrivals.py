@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from itertools import groupby
 from operator import attrgetter
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 import psycopg
@@ -20,7 +20,7 @@ from adapters.postgres.tenancy import ACT, acting_as
 from domain import ids
 from domain.consent import tells_consent
 from domain.decoding import facts
-from domain.events import Event, EventType, kept, shortened
+from domain.events import Event, EventType, Kept, Who, kept, shortened
 from domain.gate import may_forbid
 from domain.ip_addresses import anonymised
 from domain.vocabulary import heard_as
@@ -38,14 +38,15 @@ from domain.vocabulary import heard_as
 # a message is fixed, except for the exits of a store's follow-ups: one look at its plans per commit.
 _INSERT = """
     with told as (
-        select * from unnest(cast(%(store_id)b as text[]), cast(%(id)b as uuid[]), cast(%(message_id)b as text[]),
-                    cast(%(type)b as text[]), cast(%(name)b as text[]), cast(%(user_id)b as text[]),
-                    cast(%(anonymous_id)b as text[]), cast(%(email)b as text[]), cast(%(customer_id)b as uuid[]),
-                    cast(%(payload)b as text[]), cast(%(at)b as timestamptz[]), cast(%(received_at)b as timestamptz[]),
-                    cast(%(ip)b as text[]), cast(%(shard)b as smallint[]), cast(%(forbids)b as boolean[]),
-                    cast(%(heard_as)b as text[]), cast(%(traceparent)b as text[]))
-             as e (store_id, id, message_id, type, name, user_id, anonymous_id, email, customer_id, payload, at,
-                   received_at, ip, shard, forbids, heard_as, traceparent)
+        select cast(%(store_id)b as text) as store_id, e.*
+        from unnest(cast(%(id)b as uuid[]), cast(%(message_id)b as text[]), cast(%(type)b as text[]),
+                    cast(%(name)b as text[]), cast(%(user_id)b as text[]), cast(%(anonymous_id)b as text[]),
+                    cast(%(email)b as text[]), cast(%(customer_id)b as uuid[]), cast(%(payload)b as text[]),
+                    cast(%(at)b as timestamptz[]), cast(%(received_at)b as timestamptz[]), cast(%(ip)b as text[]),
+                    cast(%(shard)b as smallint[]), cast(%(forbids)b as boolean[]), cast(%(heard_as)b as text[]),
+                    cast(%(traceparent)b as text[]))
+             as e (id, message_id, type, name, user_id, anonymous_id, email, customer_id, payload, at, received_at, ip,
+                   shard, forbids, heard_as, traceparent)
     ), exits as (
         select p.store_id, jsonb_array_elements_text(p.plan -> 'exits') as name from plans p
         where p.store_id in (select store_id from told) and p.journey like 'follow-up/%%'
@@ -81,24 +82,18 @@ _INSERT = """
 
 
 class Row(NamedTuple):
-    """An event as it is written."""
+    """What of an event waits to be written: not what was read to make it, which is several times as much."""
 
     store_id: str
     id: UUID
     message_id: str
     type: EventType
     name: str | None
-    user_id: str | None
-    anonymous_id: str | None
-    email: str | None
-    customer_id: UUID | None
-    payload: str
+    who: Who
+    payload: Kept
     at: datetime
     received_at: datetime
     ip: str | None
-    shard: int
-    forbids: bool
-    heard_as: str | None
     traceparent: str | None
 
 
@@ -109,17 +104,14 @@ def rows_of(events: Sequence[Event], whole: Collection[str]) -> list[Row]:
         events: That were accepted.
         whole: Stores that keep the addresses of consent whole.
     """
-    # A step with all of them before the next one costs a processor less than all steps with one (docs/performance.md).
-    payloads = [event.kept or kept(shortened(event.payload)) for event in events]
     traceparent = tracing.traceparent()
     return [
         Row(
-            event.store_id, event.id, event.message_id, event.type, event.name, *event.who, payload.decode(), event.at,
-            event.received_at, _address(event, whole=event.store_id in whole),
-            ids.shard(event.store_id, event.who.lane), may_forbid(event.type, event.name),
-            heard_as(event.type, event.name), traceparent,
+            event.store_id, event.id, event.message_id, event.type, event.name, event.who,
+            event.kept or kept(shortened(event.payload)), event.at, event.received_at,
+            _address(event, whole=event.store_id in whole), traceparent,
         )
-        for event, payload in zip(events, payloads, strict=True)
+        for event in events
     ]  # fmt: skip
 
 
@@ -138,14 +130,37 @@ async def write(connection: AsyncConnection, rows: Sequence[Row]) -> set[UUID]:
         async with driver.pipeline(), driver.transaction():
             for store_id, told in groupby(rows, key=attrgetter("store_id")):
                 await driver.execute(ACT, acting_as(store_id))
-                columns = dict(zip(Row._fields, map(list, zip(*told, strict=True)), strict=True))
-                answers.append(await driver.execute(_INSERT, columns))
+                answers.append(await driver.execute(_INSERT, {"store_id": store_id, **_columns(list(told))}))
     except BaseException as problem:
         # The pool does not see what goes wrong here, so it is told of a connection that may be in the midst of it.
         if not isinstance(problem, psycopg.Error) or driver.closed:
             await connection.invalidate(problem)
         raise
     return {event_id for answer in answers for known, _ in await answer.fetchall() for event_id in known or ()}
+
+
+def _columns(rows: Sequence[Row]) -> dict[str, list[Any]]:
+    # A column of all rows before the next one costs a processor less than all columns of one (docs/performance.md).
+    columns: dict[str, list[Any]] = {
+        "id": [row.id for row in rows],
+        "message_id": [row.message_id for row in rows],
+        "type": [row.type for row in rows],
+        "name": [row.name for row in rows],
+        "user_id": [row.who.user_id for row in rows],
+        "anonymous_id": [row.who.anonymous_id for row in rows],
+        "email": [row.who.email for row in rows],
+        "customer_id": [row.who.customer_id for row in rows],
+        "payload": [row.payload.decode() for row in rows],
+        "at": [row.at for row in rows],
+        "received_at": [row.received_at for row in rows],
+        "ip": [row.ip for row in rows],
+        "shard": [ids.shard(row.store_id, row.who.lane) for row in rows],
+        "forbids": [may_forbid(row.type, row.name) or None for row in rows],
+        "heard_as": [heard_as(row.type, row.name) for row in rows],
+        "traceparent": [row.traceparent for row in rows],
+    }
+    # Of a column in which nothing stands nothing is sent: `unnest` fills what is short up with nulls.
+    return {name: [] if values.count(None) == len(values) else values for name, values in columns.items()}
 
 
 def _address(event: Event, *, whole: bool) -> str | None:

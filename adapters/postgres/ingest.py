@@ -99,6 +99,7 @@ class EventStore:
         told = {event.store_id for event in events if event.ip is not None}
         whole = {store_id for store_id in told if await self._kept_addresses.whole(store_id)}
         rows = rows_of(events, whole)
+        del events  # of which nothing else need be held while the commit is waited for
         request = _Request(rows, sum([len(row.payload) for row in rows]), asyncio.get_running_loop().create_future())
         if self._waiting and self._bytes + request.size > self._capacity:
             raise Overloaded

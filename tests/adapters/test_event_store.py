@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -71,6 +71,34 @@ async def test_an_event_gets_the_lane_of_its_customer(engine):
         found = await connection.scalar(text("select shard from events"))
 
     assert found == shard("mugs", "u:u-1")
+
+
+FULL = {
+    "type": "page", "name": "Basket", "who": Who("u-1", "a-1", "ann@example.com", uuid4()), "ip": "192.0.2.0",
+    "received_at": NOON + timedelta(minutes=5),
+}  # fmt: skip
+EMPTY = {"name": "", "who": Who()}
+
+
+@pytest.mark.parametrize("told", [[EMPTY], [{}, EMPTY], [FULL], [EMPTY, FULL], [FULL, EMPTY, {}]])
+async def test_what_is_stored_is_what_was_told_and_an_empty_text_is_not_nothing(engine, told):
+    """Of what none of the events in a commit has, nothing is sent; the others keep theirs, each its own."""
+    events = [event(f"m-{n}")._replace(**fields) for n, fields in enumerate(told)]
+    await EventStore(engine).accept(events)
+    query = """
+        select id, message_id, type, name, user_id, anonymous_id, email, customer_id, payload, at, received_at, ip, shard
+        from events order by message_id
+    """
+    async with as_owner(engine) as connection:
+        rows = (await connection.execute(text(query))).all()
+
+    assert [tuple(row) for row in rows] == [
+        (
+            one.id, one.message_id, one.type, one.name, *one.who, one.payload, one.at, one.received_at, one.ip,
+            shard("mugs", one.who.lane),
+        )
+        for one in events
+    ]  # fmt: skip
 
 
 async def test_routers_hear_of_new_events_and_only_of_new_ones(engine, settings):

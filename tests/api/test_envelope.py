@@ -89,6 +89,14 @@ def test_an_event_is_refused_exactly_if_a_part_of_it_cannot_be_kept(part, depth)
             understood(raw, ARRIVAL)
 
 
+def test_a_number_without_an_end_is_found_wherever_it_stands():
+    """The check looks at one place in three hundred; one more letter before the number moves it on by one."""
+    for before in range(600):
+        part = {"note": "x" * before, "number": 10**300, "rest": "y" * (600 - before)}
+        with pytest.raises(InvalidEvent, match="300 digits"):
+            understood({"type": "track", "event": "Seen", "userId": "u1", "properties": part}, ARRIVAL)
+
+
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(batch=st.lists(events, min_size=1, max_size=10))
 async def test_whatever_is_understood_can_be_stored(engine, batch):
