@@ -86,7 +86,8 @@ async def test_what_is_stored_is_what_was_told_and_an_empty_text_is_not_nothing(
     events = [event(f"m-{n}")._replace(**fields) for n, fields in enumerate(told)]
     await EventStore(engine).accept(events)
     query = """
-        select id, message_id, type, name, user_id, anonymous_id, email, customer_id, payload, at, received_at, ip, shard
+        select id, message_id, type, name, user_id, anonymous_id, email, customer_id, payload, at, received_at, ip,
+               shard
         from events order by message_id
     """
     async with as_owner(engine) as connection:
