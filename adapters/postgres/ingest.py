@@ -1,6 +1,6 @@
 """The door of the event store: requests that arrive together are committed together.
 
-Whoever calls `accept` returns after the commit. While one commit is under way (under load: two) the next requests
+Whoever calls `accept` returns after the commit. While one commit is under way (under load: three) the next requests
 gather, so the number of commits follows the speed of the disk and not the number of requests.
 """
 
@@ -27,7 +27,7 @@ _log = structlog.get_logger(__name__)
 
 # Data exceptions and exceeded limits of one row; everything else may pass when it is tried again.
 _FOR_GOOD = ("22", "54")
-_WRITERS = 2
+_WRITERS = 3
 
 
 @dataclass(frozen=True)
@@ -118,10 +118,10 @@ class EventStore:
             await asyncio.wait(self._writers)
 
     async def _drain(self) -> None:
-        """Commit what waits, or as much of it as the other writer should not have alone.
+        """Commit what waits, or as much of it as the other writers should not have alone.
 
-        While the disk writes one commit down, Postgres reads the next. What makes no whole share stays for one of them:
-        in two halves it would only be one commit more.
+        While the disk writes one commit down, Postgres reads the next, and the one after it is made here. What makes no
+        whole share stays for one of them: in two halves it would only be one commit more.
         """
         connection = _Connection(self._engine)
         try:

@@ -15,8 +15,8 @@ from bench.runner import Run, part
 from bench.stage import House, house
 
 _EACH = 100
-_CONNECTIONS = 16
-"""As many as it takes for the API to have no pause: while some wait for their commit, others are read."""
+_CONNECTIONS = 24
+"""As many as it takes for the API to have no pause: while some wait for one of three commits, others are read."""
 
 
 @part("batch", "/v1/batch with 100 events a call", minutes=4)
