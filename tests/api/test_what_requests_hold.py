@@ -1,9 +1,10 @@
 """What requests keep in memory: while they wait, what is written of them; afterwards nothing."""
 
 import asyncio
-import base64
 import gc
 import json
+import subprocess
+import sys
 
 import psycopg
 import pytest
@@ -32,42 +33,63 @@ async def test_while_a_commit_is_waited_for_nothing_is_held_of_what_was_read(cli
     assert all(event.payload["properties"] == TOLD["properties"] for event in await stored())
 
 
-@pytest.mark.parametrize(
-    ("path", "body", "status"),
-    [
-        ("/v1/track", TOLD, 200),
-        ("/v1/batch", {"batch": [TOLD, TOLD]}, 200),
-        ("/v1/batch", {"batch": [TOLD, {"type": "track"}]}, 400),
-        ("/v1/track", {"event": 7}, 400),
-    ],
-)
-async def test_a_request_is_forgotten_without_the_garbage_collector(app, store, path, body, status):
+_LIKE_AN_API = """
+import asyncio, base64, gc, json, sys
+
+from adapters.settings import Settings
+from api.app import create_app, system_clock
+
+database, key = sys.argv[1:]
+login = b"Basic " + base64.b64encode(f"{key}:".encode())
+
+
+async def ask(app, path, content):
+    told = []
+
+    async def receive():
+        return {"type": "http.request", "body": content, "more_body": False}
+
+    async def send(message):
+        told.append(message)
+
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
+        "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "",
+        "headers": [(b"authorization", login)], "client": ("192.0.2.1", 1), "server": ("api", 80),
+    }
+    await app(scope, receive, send)
+    return told[0]["status"]
+
+
+async def main():
+    app = create_app(Settings(database_url=database, secret_keys="a-secret-for-tests-only"), system_clock)
+    async with app.router.lifespan_context(app):
+        for path, body in json.load(sys.stdin):
+            content = json.dumps(body).encode()
+            statuses, left = {await ask(app, path, content)}, []
+            for _ in range(3):  # what goes on beside may leave something, but not each time
+                gc.collect()
+                statuses |= {await ask(app, path, content) for _ in range(40)}
+                left.append(gc.collect())
+            print(json.dumps([path, *statuses, min(left)]))
+
+
+gc.disable()
+asyncio.run(main())
+"""
+
+
+async def test_forty_requests_are_forgotten_without_the_garbage_collector(store, settings) -> None:
     """It is told to look so seldom (`adapters.garbage.UNDER_WAY`) that cycles would pile up."""
-    login = base64.b64encode(f"{store.write_key}:".encode())
-    content = json.dumps(body).encode()
+    bodies = [("/v1/track", TOLD), ("/v1/batch", {"batch": [TOLD]}), ("/v1/batch", {"batch": [TOLD, {}]}),
+              ("/v1/track", {"event": 7})]  # fmt: skip
+    command = [sys.executable, "-c", _LIKE_AN_API, settings.database_url, store.write_key]
+    told = await asyncio.to_thread(
+        subprocess.run, command, input=json.dumps(bodies), capture_output=True, text=True, check=True
+    )
+    found = [json.loads(line) for line in told.stdout.splitlines() if line.startswith("[")]
 
-    async def ask() -> int:
-        told = []
-
-        async def receive():
-            return {"type": "http.request", "body": content, "more_body": False}
-
-        async def send(message):
-            told.append(message)
-
-        scope = {
-            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
-            "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "",
-            "headers": [(b"authorization", b"Basic " + login)], "client": ("192.0.2.1", 1), "server": ("api", 80),
-        }  # fmt: skip
-        await app(scope, receive, send)
-        return told[0]["status"]
-
-    assert await ask() == status
-    gc.collect()
-    gc.disable()
-    try:
-        assert [await ask() for _ in range(40)] == [status] * 40
-        assert gc.collect() < 40
-    finally:
-        gc.enable()
+    assert [(path, status) for path, status, _ in found] == [
+        ("/v1/track", 200), ("/v1/batch", 200), ("/v1/batch", 400), ("/v1/track", 400)
+    ]  # fmt: skip
+    assert max(left for _, _, left in found) < 40
