@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.postgres.keys import KeyStore
 from adapters.settings import Settings
+from adapters.temporal.client import connect
 from api.app import create_app, system_clock
 from testing.inspection import as_owner
 
@@ -20,13 +22,17 @@ Stored = Callable[[], Awaitable[list[Any]]]
 
 @pytest.fixture(scope="session")
 def built(shared_database: str) -> FastAPI:
-    """The application, put together once: its routes are compiled with the first request."""
+    """The application, put together once: its routes are compiled with the first request.
+
+    It has no Temporal, also where somebody has one running at the usual address.
+    """
 
     async def engine_answers() -> None:
         return
 
     settings = Settings(database_url=shared_database, secret_keys="a-secret-for-tests-only")
-    return create_app(settings, system_clock, engine_check=engine_answers)
+    nowhere = partial(connect, address="127.0.0.1:1", lazy=True)
+    return create_app(settings, system_clock, engine_check=engine_answers, temporal=nowhere)
 
 
 @pytest.fixture
