@@ -15,7 +15,7 @@ from email.parser import BytesHeaderParser
 from enum import StrEnum
 from pathlib import Path
 from random import Random
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
@@ -87,8 +87,8 @@ class Moody:
         return self._random.choice(_NOT_NOW[command]) if mood is Mood.BUSY else self._hang_up(server)
 
     def _hang_up(self, server: SMTP) -> str:
-        if isinstance(server.transport, asyncio.Transport):
-            server.transport.abort()
+        if server.transport is not None:
+            cast("asyncio.WriteTransport", server.transport).abort()  # uvloop's are no subclass of asyncio's
         return _PARTING  # nobody hears it
 
     def _write_down(self, mail: Message, to: str) -> None:

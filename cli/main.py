@@ -1,7 +1,6 @@
 """The `journeys` command."""
 # ruff: noqa: PLC0415  (each process loads only what it runs)
 
-import asyncio
 import signal
 import sys
 from collections.abc import Iterator, Mapping
@@ -108,19 +107,23 @@ def api() -> None:
 @app.command()
 def worker() -> None:
     """Run journeys: the Temporal worker (settings: DATABASE_URL, SMTP_URL, TEMPORAL_*, JOURNEYS_*)."""
+    from adapters import large_pages
+    from cli import event_loop
     from worker.main import run_worker
 
     with _process("worker") as settings:
-        asyncio.run(run_worker(settings))
+        large_pages.move_in()
+        event_loop.run(run_worker(settings))
 
 
 @app.command()
 def router() -> None:
     """Turn stored events into state and journeys (settings: DATABASE_URL, TEMPORAL_*, JOURNEYS_*)."""
+    from cli import event_loop
     from worker.main import run_router
 
     with _process("router") as settings:
-        asyncio.run(run_router(settings))
+        event_loop.run(run_router(settings))
 
 
 @contextmanager

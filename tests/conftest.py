@@ -1,6 +1,7 @@
 """A real Postgres for every test that needs one: one server, one migrated database, emptied before each test."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+import uvloop
 from sqlalchemy import event as happens
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.worker import _workflow
@@ -53,6 +55,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return "the stack" if file.startswith("tests/functional/") and file not in _OWN_STACK else file
 
     return ByWhatIsShared(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+@pytest.hookimpl
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run tests on the loop that the processes run on; mail servers and databases are talked to through it."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from adapters.postgres.tenancy import take_role
 from adapters.settings import Settings
+from cli import event_loop
 from cli.backtest.replay import Replay
 from cli.backtest.report import Tally, tally
 from cli.backtest.script import played
@@ -111,23 +112,13 @@ def main(spec_path: str) -> None:
     spec = Spec.model_validate_json(Path(spec_path).read_text(encoding="utf-8"))
     # Nearly everything that is made for a call is gone after it, without cycles.
     gc.set_threshold(50_000, 50, 50)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=event_loop.factory()) as runner:
         performed = runner.run(play(spec))
         unfinished = spec.result.with_suffix(".unfinished")
         unfinished.write_text(performed.model_dump_json(), encoding="utf-8")
         unfinished.rename(spec.result)
         # Temporal's threads can abort a process that ends right after a call.
         os._exit(0)
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Take uvloop where there is one (uvicorn brings it along): a tenth less time for the same work."""
-    try:
-        from uvloop import new_event_loop  # noqa: PLC0415
-    except ImportError:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = new_event_loop
-    return factory
 
 
 if __name__ == "__main__":

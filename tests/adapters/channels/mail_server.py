@@ -70,8 +70,7 @@ class MailServer:
         """Return the answer to a command, or hang up."""
         answer = self.once.pop(command, self.answers.get(command, otherwise))
         if answer is None:
-            assert isinstance(transport, asyncio.Transport)
-            transport.abort()
+            cast("asyncio.WriteTransport", transport).abort()  # uvloop's are no subclass of asyncio's
             return "250 never heard"
         return answer
 

@@ -1,0 +1,28 @@
+"""How the processes of the running stack are set up, as far as it can be seen from outside."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from adapters import large_pages
+from tests.adapters.test_large_pages import CAN_MOVE
+from tests.functional.conftest import House
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="no /proc to look into")
+
+
+@pytest.mark.parametrize("name", ["api", "worker", "router"])
+def test_a_process_runs_on_uvloop(house: House, name: str) -> None:
+    """It is loaded by whoever runs on it (docs/adr/0044-large-pages-and-uvloop.md)."""
+    assert "/uvloop/loop." in Path(f"/proc/{house.stack.pid(name)}/maps").read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(not CAN_MOVE, reason="this Linux moves nothing into large pages")
+def test_a_workers_memory_lies_in_large_pages(house: House) -> None:
+    """What it has loaded by its start fills dozens of them."""
+    rollup = Path(f"/proc/{house.stack.pid('worker')}/smaps_rollup").read_text(encoding="utf-8")
+    found = re.search(r"^AnonHugePages: +(\d+) kB$", rollup, re.MULTILINE)
+
+    assert found is not None
+    assert int(found[1]) * 1024 >= 10 * large_pages.size()
