@@ -40,7 +40,9 @@ def show(records: Sequence[dict[str, Any]], console: Console) -> None:
         where = record["environment"]
         console.print(
             f"[dim]{record['part']}: {record['size']}, {record['seconds']:.0f} s, {where['cores']} cores, load "
-            f"{where['load_at_start']} → {where['load_at_end']}, revision {where['revision']}"
+            f"{where['load_at_start']} → {where['load_at_end']}, "
+            f"{', '.join(f'a read in {within} {ns:.0f} ns' for within, ns in where['read_ns'].items())}, "
+            f"revision {where['revision']}"
             f"{' with changes' if where['changed'] else ''}, Python {where['python']}[/]"
         )
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from bench.environment import environment, load
+from bench.memory import read_ns
 from bench.result import Result
 from cli.stack.processes import Stopped, until_asked_to_end
 from domain.errors import NotFound
@@ -97,7 +98,7 @@ def measured(one: Part, size: Size, console: Console) -> dict[str, Any]:
     """
     run = Run(one.name, size, console)
     record: dict[str, Any] = {"part": one.name, "question": one.question, "size": size}
-    record["environment"] = {**environment(), "load_at_start": load()}
+    record["environment"] = {**environment(), "load_at_start": load(), "read_ns": read_ns()}
     began = time.monotonic()
     run.say(one.question)
     try:

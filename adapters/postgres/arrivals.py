@@ -9,14 +9,13 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 from uuid import UUID
 
-import psycopg
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters import tracing
-from adapters.postgres.tenancy import ACT, acting_as
+from adapters.postgres.tenancy import ACT, acting_as, sent_as_a_whole
 from domain import ids
 from domain.consent import tells_consent
 from domain.decoding import facts
@@ -124,18 +123,11 @@ async def write(connection: AsyncConnection, rows: Sequence[Row]) -> set[UUID]:
     # Always in the same order, so that two processes with the same events wait for, not lock out, each other.
     once = {row.id: row for row in rows}
     rows = sorted(once.values(), key=attrgetter("store_id", "message_id"))
-    driver = cast("psycopg.AsyncConnection", (await connection.get_raw_connection()).driver_connection)
     answers = []
-    try:
-        async with driver.pipeline(), driver.transaction():
-            for store_id, told in groupby(rows, key=attrgetter("store_id")):
-                await driver.execute(ACT, acting_as(store_id))
-                answers.append(await driver.execute(_INSERT, {"store_id": store_id, **_columns(list(told))}))
-    except BaseException as problem:
-        # The pool does not see what goes wrong here, so it is told of a connection that may be in the midst of it.
-        if not isinstance(problem, psycopg.Error) or driver.closed:
-            await connection.invalidate(problem)
-        raise
+    async with sent_as_a_whole(connection) as driver:
+        for store_id, told in groupby(rows, key=attrgetter("store_id")):
+            await driver.execute(ACT, acting_as(store_id))
+            answers.append(await driver.execute(_INSERT, {"store_id": store_id, **_columns(list(told))}))
     return {event_id for answer in answers for known, _ in await answer.fetchall() for event_id in known or ()}
 
 

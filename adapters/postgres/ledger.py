@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import Insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.metrics import CLAIMS, MESSAGES, RUNS_ENDED, journey_label
-from adapters.postgres import decisions, discounts, sending_rules, suppressions, waitlist
+from adapters.postgres import decisions, discounts, handover, sending_rules, suppressions, waitlist
 from adapters.postgres import runs as run_rows
 from adapters.postgres.material import material
 from adapters.postgres.standing import Before, Standing, left_before, standing
@@ -101,14 +101,13 @@ class PostgresLedger:
             return Claim(delivery=delivery, material=found)
 
     async def sending(self, slot: Slot, message_id: UUID, urls: Sequence[str], now: datetime) -> None:
-        values = {"state": "sending", "sending_at": now, "urls": list(urls)}
-        if not await self._move(slot, message_id, "claimed", values):
+        if not await handover.sending(self._engine, slot, message_id, urls, now):
             # An attempt that was given up for dead woke up, or we are that one: only one may hand the message over.
             raise Unavailable("another attempt has this message")
 
     async def not_sent(self, slot: Slot, message_id: UUID) -> None:
         # If somebody has settled the message as unknown meanwhile, that answer has been given and stays.
-        await self._move(slot, message_id, "sending", {"state": "claimed", "sending_at": None})
+        await handover.not_sent(self._engine, slot, message_id)
 
     async def abandon(self, slot: Slot, now: datetime, *, left: bool = False) -> Delivery:
         delivery = await self._abandon(slot, now, left)
@@ -132,6 +131,15 @@ class PostgresLedger:
             return await _settle(connection, slot, message_id, Result.FAILED, because, now)
 
     async def record(self, slot: Slot, message_id: UUID, delivery: Delivery, now: datetime) -> None:
+        if delivery.result is not Result.SENT:
+            await self._not_taken(slot, message_id, delivery, now)
+        elif _closes(slot, delivery):
+            await handover.sent_last(self._engine, slot, message_id, delivery.because, now)
+        else:
+            await handover.sent(self._engine, slot, message_id, delivery.because, now)
+        _count_message(slot, delivery)
+
+    async def _not_taken(self, slot: Slot, message_id: UUID, delivery: Delivery, now: datetime) -> None:
         async with as_store(self._engine, slot.store_id) as connection:
             values: dict[str, Any] = {"state": delivery.result, "because": delivery.because, "settled_at": now}
             if delivery.bounce is not None:
@@ -139,20 +147,13 @@ class PostgresLedger:
             # What nobody can know holds unless we have heard of the message meanwhile.
             expected = "sending" if delivery.result is Result.UNKNOWN else None
             address = await connection.scalar(*_change(slot, message_id, values, expected))
-            if delivery.result is not Result.SENT:
-                await decisions.write(connection, slot, delivery, None, now)
+            await decisions.write(connection, slot, delivery, None, now)
             if delivery.bounce is not None and address is not None:
                 detail = delivery.because.rpartition(" ")[2]
                 await suppressions.after_bounce(connection, slot.store_id, address, delivery.bounce, detail, now)
             if delivery.result in {Result.FAILED, Result.BOUNCED}:
                 await discounts.give_back(connection, slot.store_id, message_id)
             await _close_if_last(connection, slot, delivery, now)
-        _count_message(slot, delivery)
-
-    async def _move(self, slot: Slot, message_id: UUID, expected: str, values: dict[str, Any]) -> bool:
-        """Change a row that is still in the expected state; tell whether it was."""
-        async with as_store(self._engine, slot.store_id) as connection:
-            return (await connection.execute(*_change(slot, message_id, values, expected))).first() is not None
 
 
 def _change(

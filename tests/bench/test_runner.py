@@ -46,3 +46,15 @@ def test_a_part_that_fails_is_told_as_failed() -> None:
     assert record["failed"] == "RuntimeError: no luck"
     assert len(record["results"]) == 1
     assert "stopped" not in record
+
+
+def test_a_record_says_how_quick_the_memory_of_the_machine_was() -> None:
+    """Far from the processor a read takes longer; how much longer differs from hour to hour."""
+
+    async def nothing(_: Run) -> None:
+        pass
+
+    record = measured(part(nothing), "small", Console(quiet=True))
+
+    near, far = record["environment"]["read_ns"].values()
+    assert 0 < near < far
