@@ -1,7 +1,5 @@
 """What a process holds lies in large pages, where Linux can move it there."""
 
-import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from adapters import large_pages
+from tests.linux import MOVES_INTO_LARGE_PAGES
 
 _IN_LARGE_PAGES = """
 import hashlib, mmap, re, sys
@@ -36,15 +35,7 @@ assert sum(sparse[::2 * MB]) == 32
 """
 
 
-def _can_move() -> bool:
-    release = re.match(r"(\d+)\.(\d+)", os.uname().release) if sys.platform == "linux" else None
-    return release is not None and (int(release[1]), int(release[2])) >= (6, 1) and large_pages.size() > 0
-
-
-CAN_MOVE = _can_move()
-
-
-@pytest.mark.skipif(not CAN_MOVE, reason="this Linux moves nothing into large pages")
+@pytest.mark.skipif(not MOVES_INTO_LARGE_PAGES, reason="this Linux moves nothing into large pages")
 def test_memory_in_use_is_moved_unchanged_and_what_is_hardly_used_stays() -> None:
     """A piece of which little is in use would be filled with zeros, and count as ours."""
     told = subprocess.run([sys.executable, "-c", _IN_LARGE_PAGES], capture_output=True, text=True, check=True)

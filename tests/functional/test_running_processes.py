@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from adapters import large_pages
-from tests.adapters.test_large_pages import CAN_MOVE
 from tests.functional.conftest import House
+from tests.linux import MOVES_INTO_LARGE_PAGES
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="no /proc to look into")
 
@@ -18,7 +18,7 @@ def test_a_process_runs_on_uvloop(house: House, name: str) -> None:
     assert "/uvloop/loop." in Path(f"/proc/{house.stack.pid(name)}/maps").read_text(encoding="utf-8")
 
 
-@pytest.mark.skipif(not CAN_MOVE, reason="this Linux moves nothing into large pages")
+@pytest.mark.skipif(not MOVES_INTO_LARGE_PAGES, reason="this Linux moves nothing into large pages")
 def test_a_workers_memory_lies_in_large_pages(house: House) -> None:
     """What it has loaded by its start fills dozens of them."""
     rollup = Path(f"/proc/{house.stack.pid('worker')}/smaps_rollup").read_text(encoding="utf-8")
