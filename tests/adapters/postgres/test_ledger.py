@@ -1,7 +1,7 @@
 """The ledger on a real database: once per slot (G3), none after the purchase (G4), none that is not allowed (G5)."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -132,6 +132,26 @@ async def test_a_recorded_result_is_the_answer_for_ever(ledger: PostgresLedger, 
     again = await ledger.claim(slot, NOW + MINUTE)
     assert again.material is None
     assert again.delivery.result is Result.SENT
+
+
+@pytest.mark.parametrize(("last", "run"), [(False, ("running", None)), (True, ("completed", NOW + MINUTE))])
+async def test_what_is_written_around_a_handover(
+    mugs: Telling, ledger: PostgresLedger, slot: Slot, last: bool, run: tuple[str, datetime | None]
+) -> None:
+    """The links before it, for they may be clicked at once; the result after it, and with the last the run's."""
+    slot = slot.model_copy(update={"last": last})
+    message_id = await claimed(ledger, slot)
+    await ledger.sending(slot, message_id, ("https://mugs.test/", "https://mugs.test/?a='"), NOW)
+    (row,) = await mugs.rows(messages)
+    assert (row.state, row.sending_at, row.settled_at) == ("sending", NOW, None)
+    assert row.urls == ["https://mugs.test/", "https://mugs.test/?a='"]
+
+    await ledger.record(slot, message_id, Delivery(result=Result.SENT, because="consent"), NOW + MINUTE)
+
+    (row,) = await mugs.rows(messages)
+    assert (row.state, row.because, row.sending_at, row.settled_at) == ("sent", "consent", NOW, NOW + MINUTE)
+    (found,) = await mugs.rows(runs)
+    assert (found.outcome, found.ended_at) == run
 
 
 async def test_a_withheld_slot_that_asks_again_is_decided_anew(
