@@ -1,7 +1,7 @@
 """Large pages: what a process holds by its start lies in pages of 2 MB, where Linux can move it there.
 
-A processor remembers where a few thousand pages lie. What a worker has loaded fills tens of thousands of 4 kB, and it
-goes through most of it for each message: to look a page up again can take as long as several reads of memory
+A processor remembers where a few thousand pages lie. A worker's memory fills tens of thousands of 4 kB, and it goes
+through much of it for each message: to look a page up again can take as long as several reads of memory
 (docs/adr/0044-large-pages-and-uvloop.md).
 
 Source: madvise(2), MADV_COLLAPSE, since Linux 6.1; mincore(2).
@@ -24,7 +24,7 @@ _IN_USE = 0.5
 def move_in() -> int:
     """Move the memory of this process into large pages, as far as it is in use; return how many there are now.
 
-    It takes a fifth of a second for a worker. What is allocated later is where it would have been.
+    It takes a quarter of a second for a worker. What is allocated later is where it would have been.
     """
     whole = size()
     if not whole:
