@@ -8,6 +8,7 @@ Source: madvise(2), MADV_COLLAPSE, since Linux 6.1; mincore(2).
 """
 
 import ctypes
+import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,6 @@ _SIZE = Path("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size")
 _MAPPED = Path("/proc/self/maps")
 _COLLAPSE = 25
 """MADV_COLLAPSE of <linux/mman.h>, which `mmap` has no name for. It moves what is there, and changes nothing of it."""
-_SMALL = 4096
 _IN_USE = 0.5
 """A piece of memory of which less is in use stays as it is: the rest would be filled with zeros, and be ours."""
 
@@ -32,7 +32,7 @@ def move_in() -> int:
     libc = ctypes.CDLL(None)
     libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
     libc.mincore.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p]
-    pages = ctypes.create_string_buffer(whole // _SMALL)
+    pages = ctypes.create_string_buffer(whole // mmap.PAGESIZE)
 
     def in_use(piece: int) -> bool:
         return libc.mincore(piece, whole, pages) == 0 and sum(byte & 1 for byte in pages.raw) >= _IN_USE * len(pages)

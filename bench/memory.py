@@ -22,14 +22,18 @@ def read_ns() -> dict[str, float]:
 
 
 def _step_ns(kilobytes: int) -> float:
-    places = array("q", range(kilobytes * 1024 // 8))
-    random.Random(kilobytes).shuffle(places)
-    # In the order of the shuffled places, each leads to the next one: one circle through all of them.
-    circle = array("q", bytes(8 * len(places)))
-    for at, place in enumerate(places):
-        circle[place] = places[at - 1]
-    place = 0
+    circle, place = circle_through(kilobytes * 1024 // 8), 0
     began = time.perf_counter()
     for _ in range(_READS):
         place = circle[place]
     return (time.perf_counter() - began) / _READS * 1e9
+
+
+def circle_through(count: int) -> "array[int]":
+    """Make places of which each holds the next one: a single circle through all of them, in no order."""
+    places = array("q", range(count))
+    random.Random(count).shuffle(places)
+    circle = array("q", bytes(8 * count))
+    for at, place in enumerate(places):
+        circle[place] = places[at - 1]
+    return circle

@@ -12,6 +12,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from adapters.postgres.runs import ALL_STEPS_DONE
 from adapters.postgres.tenancy import as_store_at_once
 from domain.delivery import Result, Slot
 from domain.runs import Outcome
@@ -39,22 +40,20 @@ async def sending(engine: AsyncEngine, slot: Slot, message_id: UUID, urls: Seque
     return await _changed(engine, slot, message_id, _SENDING, {"now": now, "urls": Jsonb(list(urls))})
 
 
-async def not_sent(engine: AsyncEngine, slot: Slot, message_id: UUID) -> bool:
-    """Say that it has not taken the message; tell whether nobody had settled it meanwhile."""
-    return await _changed(engine, slot, message_id, _NOT_SENT, {})
+async def not_sent(engine: AsyncEngine, slot: Slot, message_id: UUID) -> None:
+    """Say that it has not taken the message, unless somebody has settled it meanwhile."""
+    await _changed(engine, slot, message_id, _NOT_SENT, {})
 
 
-async def sent(engine: AsyncEngine, slot: Slot, message_id: UUID, because: str | None, now: datetime) -> None:
-    """Say that it has the message."""
-    await _changed(engine, slot, message_id, _SENT, {"result": Result.SENT.value, "because": because, "now": now})
-
-
-async def sent_last(engine: AsyncEngine, slot: Slot, message_id: UUID, because: str | None, now: datetime) -> None:
-    """Say that it has the message, and that the run is over with it; a run's first outcome stays."""
+async def sent(
+    engine: AsyncEngine, slot: Slot, message_id: UUID, because: str | None, now: datetime, *, last: bool
+) -> None:
+    """Say that it has the message and, if it was the last, that the run is over; a run's first outcome stays."""
     mine = {"store_id": slot.store_id, "message_id": message_id, "run_id": slot.run_id, "now": now}
     async with as_store_at_once(engine, slot.store_id) as driver:
         await driver.execute(_SENT, mine | {"result": Result.SENT.value, "because": because})
-        await driver.execute(_OVER, mine | {"outcome": Outcome.COMPLETED.value, "because": "all steps done"})
+        if last:
+            await driver.execute(_OVER, mine | {"outcome": Outcome.COMPLETED.value, "because": ALL_STEPS_DONE})
 
 
 async def _changed(

@@ -131,12 +131,11 @@ class PostgresLedger:
             return await _settle(connection, slot, message_id, Result.FAILED, because, now)
 
     async def record(self, slot: Slot, message_id: UUID, delivery: Delivery, now: datetime) -> None:
-        if delivery.result is not Result.SENT:
-            await self._not_taken(slot, message_id, delivery, now)
-        elif _closes(slot, delivery):
-            await handover.sent_last(self._engine, slot, message_id, delivery.because, now)
+        if delivery.result is Result.SENT:
+            last = _closes(slot, delivery)
+            await handover.sent(self._engine, slot, message_id, delivery.because, now, last=last)
         else:
-            await handover.sent(self._engine, slot, message_id, delivery.because, now)
+            await self._not_taken(slot, message_id, delivery, now)
         _count_message(slot, delivery)
 
     async def _not_taken(self, slot: Slot, message_id: UUID, delivery: Delivery, now: datetime) -> None:
@@ -263,7 +262,7 @@ def _put(values: tuple[str, ...]) -> Insert:
 
 async def _close_if_last(connection: AsyncConnection, slot: Slot, delivery: Delivery, now: datetime) -> None:
     if _closes(slot, delivery):
-        await run_rows.end(connection, slot.store_id, slot.run_id, Outcome.COMPLETED, "all steps done", now)
+        await run_rows.end(connection, slot.store_id, slot.run_id, Outcome.COMPLETED, run_rows.ALL_STEPS_DONE, now)
 
 
 def _closes(slot: Slot, delivery: Delivery) -> bool:

@@ -16,6 +16,9 @@ from domain.commands import Command, EndRun, NewRun, RestartRun, SignalRun, Star
 from domain.delivery import Result
 from domain.runs import Outcome, RunState
 
+ALL_STEPS_DONE = "all steps done"
+"""Why a run is over that nothing ended before its time."""
+
 _NEW = upsert(runs).on_conflict_do_nothing(index_elements=[runs.c.store_id, runs.c.run_id]).returning(runs.c.run_id)
 
 

@@ -7,6 +7,7 @@ import signal
 import pytest
 from rich.console import Console
 
+from bench.memory import circle_through
 from bench.runner import Act, Part, Run, measured
 
 
@@ -49,12 +50,23 @@ def test_a_part_that_fails_is_told_as_failed() -> None:
 
 
 def test_a_record_says_how_quick_the_memory_of_the_machine_was() -> None:
-    """Far from the processor a read takes longer; how much longer differs from hour to hour."""
+    """Near the processor and far from it; how much longer the second takes differs from hour to hour."""
 
     async def nothing(_: Run) -> None:
         pass
 
     record = measured(part(nothing), "small", Console(quiet=True))
 
-    near, far = record["environment"]["read_ns"].values()
-    assert 0 < near < far
+    assert record["environment"]["read_ns"].keys() == {"64 kB", "16384 kB"}
+    assert all(ns > 0 for ns in record["environment"]["read_ns"].values())
+
+
+def test_each_read_leads_to_another_place_until_all_have_been_visited() -> None:
+    """In a shorter circle what is read again and again would be near."""
+    circle = circle_through(1_000)
+    place, visited = 0, set()
+    for _ in circle:
+        place = circle[place]
+        visited.add(place)
+
+    assert visited == set(range(1_000))
