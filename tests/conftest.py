@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
+import psycopg
 import pytest
 import uvloop
-from sqlalchemy import event as happens
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.worker import _workflow
 
@@ -108,17 +108,18 @@ class Shop:
 
 @contextmanager
 def statements(engine: AsyncEngine) -> Iterator[list[str]]:
-    """List the statements that are executed in the block."""
+    """List the statements that are executed in the block, by whichever way they go to the driver."""
     said: list[str] = []
+    execute = psycopg.AsyncCursor.execute
 
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        said.append(statement)
+    async def noted(cursor: psycopg.AsyncCursor[Any], query: Any, *args: Any, **how: Any) -> Any:
+        if cursor.connection.info.dbname == engine.url.database:
+            said.append(query)
+        return await execute(cursor, query, *args, **how)
 
-    happens.listen(engine.sync_engine, "before_cursor_execute", note)
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(psycopg.AsyncCursor, "execute", noted)
         yield said
-    finally:
-        happens.remove(engine.sync_engine, "before_cursor_execute", note)
 
 
 @pytest.fixture

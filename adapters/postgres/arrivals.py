@@ -15,7 +15,8 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters import tracing
-from adapters.postgres.tenancy import ACT, acting_as, sent_as_a_whole
+from adapters.postgres.at_once import sent_as_a_whole
+from adapters.postgres.tenancy import ACT, acting_as
 from domain import ids
 from domain.consent import tells_consent
 from domain.decoding import facts

@@ -4,12 +4,13 @@ They are written in the transaction of the claim, or of the record of the provid
 without one and none without its message.
 """
 
+import json
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid5
 
-from sqlalchemy import bindparam
-from sqlalchemy.dialects.postgresql import Insert
+from sqlalchemy import Text, bindparam, cast
+from sqlalchemy.dialects.postgresql import JSONB, Insert
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,7 +18,8 @@ from adapters.postgres.tables import decisions
 from domain.delivery import Delivery, Slot
 from domain.gate import Truth
 
-_PLACES = {column: bindparam(f"decided_{column.name}", type_=column.type) for column in decisions.c}
+_PLACES: dict[Any, Any] = {column: bindparam(f"decided_{column.name}", type_=column.type) for column in decisions.c}
+_PLACES[decisions.c.inputs] = cast(bindparam("decided_inputs", type_=Text), JSONB)
 _DECISION = upsert(decisions).values(_PLACES).on_conflict_do_nothing()
 _NAMESPACE = UUID("b0a7a1de-6d2c-5a0c-8f5e-6465636964e5")
 
@@ -56,7 +58,7 @@ def written(slot: Slot, delivery: Delivery, truth: Truth | None, now: datetime) 
         "rule": delivery.rule,
         "because": delivery.because,
         "until": delivery.until,
-        "inputs": {} if truth is None else _inputs(slot, truth),
+        "inputs": json.dumps({} if truth is None else _inputs(slot, truth)),
     }
     return {f"decided_{name}": value for name, value in row.items()}
 

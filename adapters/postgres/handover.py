@@ -12,8 +12,8 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from adapters.postgres.at_once import as_store_at_once
 from adapters.postgres.runs import ALL_STEPS_DONE
-from adapters.postgres.tenancy import as_store_at_once
 from domain.delivery import Result, Slot
 from domain.runs import Outcome
 

@@ -14,20 +14,21 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Row, Select, Update, bindparam, select, update
+from sqlalchemy import Update, bindparam, update
 from sqlalchemy.dialects.postgresql import Insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.metrics import CLAIMS, MESSAGES, RUNS_ENDED, journey_label
 from adapters.postgres import decisions, discounts, handover, sending_rules, suppressions, waitlist
 from adapters.postgres import runs as run_rows
+from adapters.postgres.at_once import COMMIT, asked_at_once, unbegun
 from adapters.postgres.material import material
-from adapters.postgres.standing import Before, Standing, left_before, standing
-from adapters.postgres.statements import built_once, put
-from adapters.postgres.tables import customers, messages
+from adapters.postgres.standing import Before, Standing, left_before, locked, standing
+from adapters.postgres.statements import put
+from adapters.postgres.tables import messages
 from adapters.postgres.tenancy import as_store
 from adapters.postgres.truth import truth
-from adapters.postgres.unapplied import has_unapplied_events
+from adapters.postgres.unapplied import may_change
 from domain import ids
 from domain.delivery import Delivery, Result, Rule, Slot
 from domain.errors import EventsPending, Unavailable
@@ -47,7 +48,7 @@ _CHANGE = (
     .returning(messages.c.address)
 )
 _CHANGE_IF = _CHANGE.where(messages.c.state == bindparam("expected"))
-Gather = Callable[[AsyncConnection, Slot, Row[Any], Standing], Awaitable[Material | None]]
+Gather = Callable[[AsyncConnection, Slot, Any, Standing], Awaitable[Material | None]]
 """Gathers what a message may say; None where nothing is handed over, and whatever may go out counts as sent."""
 _ALREADY = {Result.SENT, Result.BOUNCED, Result.FAILED, Result.UNKNOWN}
 """Results after which a slot is never sent again; a withheld one is decided anew when it asks again."""
@@ -63,7 +64,7 @@ class PostgresLedger:
             engine: Where it is.
             gather: Gathers what a message may say, in the transaction of its claim.
         """
-        self._engine, self._gather = engine, gather
+        self._engine, self._unbegun, self._gather = engine, unbegun(engine), gather
 
     async def claim(self, slot: Slot, now: datetime) -> Claim:
         # The router is usually milliseconds behind; waiting for it here is cheaper than another attempt.
@@ -77,11 +78,10 @@ class PostgresLedger:
         raise EventsPending
 
     async def _try_claim(self, slot: Slot, now: datetime) -> Claim | None:
-        async with as_store(self._engine, slot.store_id) as connection:
-            customer = await _lock_customer(connection, slot)
-            if await has_unapplied_events(connection, slot, customer):
+        async with self._unbegun.begin() as connection:
+            customer, stands = await standing(connection, slot, now)
+            if may_change(stands.unapplied, stands.exits):
                 return None
-            stands = await standing(connection, slot, customer, now)
             before = stands.before
             settled = None if before is None else await _settled(connection, slot, before, now)
             if settled is not None:
@@ -101,13 +101,13 @@ class PostgresLedger:
             return Claim(delivery=delivery, material=found)
 
     async def sending(self, slot: Slot, message_id: UUID, urls: Sequence[str], now: datetime) -> None:
-        if not await handover.sending(self._engine, slot, message_id, urls, now):
+        if not await handover.sending(self._unbegun, slot, message_id, urls, now):
             # An attempt that was given up for dead woke up, or we are that one: only one may hand the message over.
             raise Unavailable("another attempt has this message")
 
     async def not_sent(self, slot: Slot, message_id: UUID) -> None:
         # If somebody has settled the message as unknown meanwhile, that answer has been given and stays.
-        await handover.not_sent(self._engine, slot, message_id)
+        await handover.not_sent(self._unbegun, slot, message_id)
 
     async def abandon(self, slot: Slot, now: datetime, *, left: bool = False) -> Delivery:
         delivery = await self._abandon(slot, now, left)
@@ -133,7 +133,7 @@ class PostgresLedger:
     async def record(self, slot: Slot, message_id: UUID, delivery: Delivery, now: datetime) -> None:
         if delivery.result is Result.SENT:
             last = _closes(slot, delivery)
-            await handover.sent(self._engine, slot, message_id, delivery.because, now, last=last)
+            await handover.sent(self._unbegun, slot, message_id, delivery.because, now, last=last)
         else:
             await self._not_taken(slot, message_id, delivery, now)
         _count_message(slot, delivery)
@@ -165,20 +165,11 @@ def _change(
     return _CHANGE_IF, here | {"expected": expected} | values
 
 
-async def _lock_customer(connection: AsyncConnection, slot: Slot) -> Row[Any]:
-    """Lock the row of whoever the run's customer is by now; the router applies facts under the same lock."""
-    customer_id = slot.customer_id
-    while True:
-        row: Row[Any] = (await connection.execute(*_lock(slot.store_id, customer_id))).one()
-        if row.merged_into is None:
-            return row
-        customer_id = row.merged_into
-
-
-@built_once
-def _lock(store_id: str, customer_id: UUID) -> Select[Any]:
-    here = (customers.c.store_id == store_id, customers.c.customer_id == customer_id)
-    return select(customers).where(*here).with_for_update()
+async def _lock_customer(connection: AsyncConnection, slot: Slot) -> None:
+    """Lock the row of whoever the run's customer is by now."""
+    customer_id: UUID | None = slot.customer_id
+    while customer_id is not None:
+        customer_id = (await connection.execute(*locked(slot.store_id, customer_id))).one().merged_into
 
 
 async def _settled(connection: AsyncConnection, slot: Slot, before: Before, now: datetime) -> Delivery | None:
@@ -218,7 +209,7 @@ async def _settle(
 async def _write(
     connection: AsyncConnection,
     slot: Slot,
-    customer: Row[Any],
+    customer: Any,
     delivery: Delivery,
     known: Truth,
     now: datetime,
@@ -250,9 +241,12 @@ async def _write(
         "step": slot.step.name,
     }
     decision = decisions.written(slot, delivery, known, now)
-    await connection.execute(_put(tuple(values)), row | values | decision)
-    if not to_be_sent:
-        await _close_if_last(connection, slot, delivery, now)
+    written = (_put(tuple(values)), row | values | decision)
+    if to_be_sent:
+        await asked_at_once(connection, written, COMMIT)
+        return
+    await connection.execute(*written)
+    await _close_if_last(connection, slot, delivery, now)
 
 
 @cache

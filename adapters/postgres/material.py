@@ -3,7 +3,6 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.postgres import watchers
@@ -16,7 +15,7 @@ from domain.facts import Line
 from domain.message import Material, Product, StoreCard
 
 
-async def material(connection: AsyncConnection, slot: Slot, customer: Row[Any], known: Standing) -> Material:
+async def material(connection: AsyncConnection, slot: Slot, customer: Any, known: Standing) -> Material:
     """Gather what the templates of any journey may use."""
     about: dict[str, Any] = {"currency": known.store.currency}
     if slot.order_id is not None:

@@ -75,16 +75,6 @@ async def write_down(
     return owed
 
 
-async def exits(connection: AsyncConnection, store_id: str, run_id: UUID) -> Sequence[str]:
-    """Return the events that end a run by the word of the plan it has."""
-    return await connection.scalar(*_exits(store_id, run_id)) or ()
-
-
-@built_once
-def _exits(store_id: str, run_id: UUID) -> Select[Any]:
-    return select(runs.c.exits).where(runs.c.store_id == store_id, runs.c.run_id == run_id)
-
-
 async def end(
     connection: AsyncConnection, store_id: str, run_id: UUID, outcome: Outcome, because: str, now: datetime
 ) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import Row, Select, and_, case, delete, func, or_, select
+from sqlalchemy import ColumnElement, Row, Select, and_, case, delete, func, or_, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -87,7 +87,7 @@ async def in_force(
     return set((await connection.execute(*_in_force(store_id, channel, address.lower(), now))).scalars())
 
 
-def reasons(store_id: str, channel: str, address: str, now: datetime) -> Select[str]:
+def reasons(store_id: str, channel: str, address: str | ColumnElement[str], now: datetime) -> Select[str]:
     """Select the reasons why an address, in small letters, gets nothing now."""
     return select(suppressions.c.reason).where(
         suppressions.c.store_id == store_id,
@@ -97,7 +97,9 @@ def reasons(store_id: str, channel: str, address: str, now: datetime) -> Select[
     )
 
 
-_in_force = built_once(reasons)
+@built_once
+def _in_force(store_id: str, channel: str, address: str, now: datetime) -> Select[str]:
+    return reasons(store_id, channel, address, now)
 
 
 async def listed(

@@ -10,9 +10,7 @@ Two roles that nobody can log in as (docs/adr/0025-row-level-security.md):
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import cast
 
-import psycopg
 from psycopg.errors import InsufficientPrivilege, InvalidParameterValue
 from sqlalchemy import event, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -35,7 +33,7 @@ _ADVICE = (
 )
 
 # Both are undone by the end of the transaction. As psycopg takes it.
-ACT = f"select set_config('role', %(role)s, true), set_config('{STORE}', %(store_id)s, true)"
+ACT = f"select set_config('role', %(role)s, true) as role, set_config('{STORE}', %(store_id)s, true) as store_id"
 
 
 @asynccontextmanager
@@ -44,28 +42,6 @@ async def as_store(engine: AsyncEngine, store_id: str) -> AsyncIterator[AsyncCon
     async with engine.begin() as connection:
         await act_as(connection, store_id)
         yield connection
-
-
-@asynccontextmanager
-async def as_store_at_once(engine: AsyncEngine, store_id: str) -> AsyncIterator[psycopg.AsyncConnection]:
-    """Send a transaction that sees one store as a whole, and commit it; what it answers is there after the block."""
-    async with engine.connect() as connection, sent_as_a_whole(connection) as driver:
-        await driver.execute(ACT, acting_as(store_id))
-        yield driver
-
-
-@asynccontextmanager
-async def sent_as_a_whole(connection: AsyncConnection) -> AsyncIterator[psycopg.AsyncConnection]:
-    """Send the block's statements with their begin and commit, for which Postgres is asked once and not each time."""
-    driver = cast("psycopg.AsyncConnection", (await connection.get_raw_connection()).driver_connection)
-    try:
-        async with driver.pipeline(), driver.transaction():
-            yield driver
-    except BaseException as problem:
-        # The pool does not see what goes wrong here, so it is told of a connection that may be in the midst of it.
-        if not isinstance(problem, psycopg.Error) or driver.closed:
-            await connection.invalidate(problem)
-        raise
 
 
 @asynccontextmanager

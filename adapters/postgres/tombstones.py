@@ -20,7 +20,7 @@ OURS = "customer"
 """The kind of our own ids, which nobody else can name."""
 
 
-def digest(store_id: str, kind: str, value: str) -> ColumnElement[str]:
+def digest(store_id: str, kind: str, value: ColumnElement[str] | str) -> ColumnElement[str]:
     """Hash an identity, in SQL: the salt does not leave the database."""
     return _digest(store_id, f":{kind}:", value)
 
@@ -31,7 +31,7 @@ def _digest(store_id: str, kind: ColumnElement[str] | str, value: ColumnElement[
     return func.encode(func.sha256(func.convert_to(spelled, "UTF8")), "hex")
 
 
-def spellings(store_id: str, address: str) -> list[ColumnElement[str]]:
+def spellings(store_id: str, address: ColumnElement[str] | str) -> list[ColumnElement[str]]:
     """Return how an address may stand in a list that outlives its customer: as it is, or hashed."""
     return [type_coerce(address, Text), digest(store_id, "email", address)]
 

@@ -4,7 +4,7 @@ import re
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.postgres import pauses
@@ -25,7 +25,7 @@ _COUNTS = [Result.SENT, Result.UNKNOWN, "claimed", "sending"]
 
 
 async def traffic(
-    connection: AsyncConnection, slot: Slot, customer: Row[Any], known: Standing, now: datetime
+    connection: AsyncConnection, slot: Slot, customer: Any, known: Standing, now: datetime
 ) -> dict[str, Any]:
     """Read what of a `Truth` the sending rules, a pause, and the wait for a code need; for most messages nothing."""
     rules = known.rules
@@ -50,9 +50,7 @@ async def traffic(
     }
 
 
-async def _sent_since(
-    connection: AsyncConnection, slot: Slot, customer: Row[Any], since: datetime
-) -> tuple[Traffic, ...]:
+async def _sent_since(connection: AsyncConnection, slot: Slot, customer: Any, since: datetime) -> tuple[Traffic, ...]:
     query = select(messages.c.claimed_at.label("at"), messages.c.channel, messages.c.topic).where(
         messages.c.store_id == slot.store_id,
         messages.c.customer_id == customer.customer_id,
@@ -66,7 +64,7 @@ async def _sent_since(
 
 
 async def _due_before(
-    connection: AsyncConnection, slot: Slot, customer: Row[Any], now: datetime, reserve: timedelta
+    connection: AsyncConnection, slot: Slot, customer: Any, now: datetime, reserve: timedelta
 ) -> tuple[Traffic, ...]:
     """Return what the customer's other runs will ask to send soon that comes before this message."""
     store_id = slot.store_id

@@ -1,30 +1,29 @@
 """What is true now: all that the gate decides on, read in the claim's transaction under the customer's lock."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Select, func, or_, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.postgres import interest, watchers
 from adapters.postgres.standing import Standing
 from adapters.postgres.statements import built_once
-from adapters.postgres.tables import messages, pauses, products
+from adapters.postgres.tables import messages, products
 from adapters.postgres.traffic import traffic
 from domain import ids
 from domain.cart import Cart
 from domain.consent import allows, awaiting
 from domain.delivery import CartQuiet, InStock, OrderStands, PriceLow, Result, Slot, Unconfirmed, Undecided
 from domain.gate import Truth
-from domain.operations import OnResume, Pause
 
 
-async def truth(connection: AsyncConnection, slot: Slot, customer: Row[Any], known: Standing, now: datetime) -> Truth:
+async def truth(connection: AsyncConnection, slot: Slot, customer: Any, known: Standing, now: datetime) -> Truth:
     """Gather everything that the gate decides on: what is known, and what only some messages need."""
     store_id, customer_id = slot.store_id, customer.customer_id
     seen: dict[str, Any] = {"ended": known.ended, "address": customer.email}
-    seen["pauses"] = await _pauses(connection, slot)
+    seen["pauses"] = known.pauses
     if customer.email is not None:
         seen["unsubscribed"] = "unsubscribed" in known.reasons
         seen["suppressed"] = min(known.reasons - {"unsubscribed"}, default=None)
@@ -94,22 +93,3 @@ async def _asked_at(connection: AsyncConnection, slot: Slot, address: str | None
     )
     asked_at: datetime | None = await connection.scalar(query)
     return asked_at
-
-
-async def _pauses(connection: AsyncConnection, slot: Slot) -> tuple[Pause, ...]:
-    """Return the pauses that may hold a message up; a resume waits until we have written down that one does."""
-    return tuple(
-        Pause(since=row.since, until=row.until, policy=OnResume(row.policy), over=timedelta(seconds=row.over_s))
-        for row in (await connection.execute(*_holding_up(slot.store_id, slot.journey, slot.waited_from))).all()
-    )
-
-
-@built_once
-def _holding_up(store_id: str, journey: str, since: datetime) -> Select[Any]:
-    return (
-        select(pauses)
-        .where(pauses.c.store_id == store_id, pauses.c.journey == journey)
-        .where(or_(pauses.c.until.is_(None), pauses.c.until > since))
-        .order_by(pauses.c.since)
-        .with_for_update(read=True)
-    )

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import mrml
@@ -33,7 +34,7 @@ class TemplateRenderer:
     """
 
     def __init__(self, templates_dir: Path, signer: Signer, public_url: str, bounce_address: str | None = None) -> None:
-        self._folder = templates_dir
+        self._is_there = cache(lambda name: (templates_dir / name).is_file())
         self._signer = signer
         self._public_url = public_url.rstrip("/")
         self._bounce_address = bounce_address
@@ -107,9 +108,8 @@ class TemplateRenderer:
         return self._markup.get_template(f"{material.template}/body.mjml").render(named)
 
     def _text(self, material: Material, named: dict[str, object]) -> str | None:
-        if not (self._folder / material.template / "body.txt").is_file():
-            return None
-        return tidy(self._plain.get_template(f"{material.template}/body.txt").render(named))
+        name = f"{material.template}/body.txt"
+        return tidy(self._plain.get_template(name).render(named)) if self._is_there(name) else None
 
 
 @contextmanager
