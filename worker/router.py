@@ -31,8 +31,9 @@ POLL = timedelta(seconds=1)
 """The safety net under NOTIFY."""
 _BATCH = 1_500
 """Events at most in a transaction: what a customer's have in common is done once, so many together cost less each."""
-_BREATH_S = 0.04
-"""Between two looks for lanes while some are worked on: each commit of the door wakes us, hundreds a second."""
+_SHORTEST_BREATH_S, _LONGEST_BREATH_S = 0.04, 0.1
+"""Between two looks for lanes: each commit of the door wakes us, hundreds a second. In between it is twice what the last
+lanes took: what a look and a transaction cost by themselves is shared by all that has gathered."""
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 
 
@@ -62,6 +63,7 @@ class Router:
         self._dispatch = Dispatch(engine, executor, clock, retries, replays=replays)
         self._in_trouble = False
         self._pause_s = _SHORTEST_PAUSE_S
+        self._breath_s = _SHORTEST_BREATH_S
         self._wake = asyncio.Event()
         self._lanes = HandOut(self._look, self._drain_guarded, self._wake.set)
         self._stopping = asyncio.Event()
@@ -74,8 +76,10 @@ class Router:
     async def run(self, stopping: asyncio.Event) -> None:
         """Route until `stopping` is set; what is under way is finished, and whatever was not begun is left."""
         self._stopping = stopping
+        loop = asyncio.get_running_loop()
         while not stopping.is_set():
             self._wake.clear()
+            looked_at = loop.time()
             try:
                 await self._lanes.go_on()
             except (DBAPIError, PoolTimeout, OSError) as error:
@@ -83,9 +87,9 @@ class Router:
                 TROUBLES.labels("database").inc()
                 self._in_trouble = True
                 self._wake.set()
-            if self._lanes.tasks and not self._lanes.has_found:
-                await asyncio.sleep(_BREATH_S)
             await self._rest(stopping)
+            if not self._lanes.has_found:
+                await asyncio.sleep(looked_at + self._breath_s - loop.time())
             if self._in_trouble:
                 await self._sit_out(stopping)
         await asyncio.gather(*self._lanes.tasks, return_exceptions=True)
@@ -130,6 +134,7 @@ class Router:
 
     async def _drain_guarded(self, lanes: Collection[int]) -> Collection[int]:
         """Drain lanes; whatever goes wrong is waited out."""
+        began = asyncio.get_running_loop().time()
         try:
             got_on = await self._drain(lanes)
         except Unavailable as error:
@@ -146,6 +151,8 @@ class Router:
             self._in_trouble = True
         else:
             self._all_is_well()
+            took = asyncio.get_running_loop().time() - began
+            self._breath_s = min(max(_SHORTEST_BREATH_S, 2 * took), _LONGEST_BREATH_S)
             return got_on
         return ()
 

@@ -28,6 +28,9 @@ _log = structlog.get_logger(__name__)
 # Data exceptions and exceeded limits of one row; everything else may pass when it is tried again.
 _FOR_GOOD = ("22", "54")
 _WRITERS = 3
+_LONGEST_REST_S = 0.02
+"""Whoever came while a commit was made waits as long again, so that those who come by then share the next one: what a
+commit costs by itself is half of it where requests come one by one (docs/performance.md)."""
 
 
 @dataclass(frozen=True)
@@ -126,11 +129,13 @@ class EventStore:
         connection = _Connection(self._engine)
         try:
             while self._waiting and (self._at_work == 1 or self._bytes >= self._share):
-                requests = self._next_share()
+                requests, began = self._next_share(), time.perf_counter()
                 try:
                     await self._commit(connection, requests)
                 except Exception as problem:  # noqa: BLE001 - a defect must fail these requests, not hang them and all later ones
                     _settle(requests, problem)
+                if self._waiting and self._bytes < self._share:
+                    await asyncio.sleep(min(time.perf_counter() - began, _LONGEST_REST_S))
         finally:
             self._at_work -= 1
         await connection.let_go()

@@ -199,6 +199,20 @@ async def test_a_connection_that_is_cut_in_the_midst_of_work_costs_one_commit(en
     assert await stored(engine) == ["second"]
 
 
+async def test_whoever_waited_for_a_commit_shares_the_next_with_those_who_come_right_after_it(engine, settings):
+    """The one whose answer has just come asks again, as a client does that has more to say."""
+    events = EventStore(engine)
+    async with await psycopg.AsyncConnection.connect(settings.psycopg_url) as blocker:
+        await blocker.execute("lock table events in access exclusive mode")
+        first = asyncio.create_task(events.accept([event("first")]))
+        await _blocked(settings, 1)
+        second = asyncio.create_task(events.accept([event("second")]))
+        await asyncio.sleep(0)
+    assert await first == 1
+    assert await asyncio.gather(second, events.accept([event("third")])) == [1, 1]
+    assert events.commits == 2
+
+
 async def test_while_a_whole_share_waits_another_commit_is_under_way_but_never_a_fourth(engine, settings):
     """What makes no whole share waits for one of them: in a commit of its own it would only be one commit more."""
     events = EventStore(engine, share=26)  # two events

@@ -419,6 +419,29 @@ async def test_a_notification_wakes_a_router_that_would_not_look(
         await until(routed)
 
 
+async def test_a_router_that_is_woken_again_and_again_looks_once_a_breath(
+    engine: AsyncEngine, store: Shop, clock: SteppedClock, temporal: Temporal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under load each commit of the door wakes it; what has gathered meanwhile shares a look."""
+    breath_s, looks = 0.1, 0
+
+    async def look(*_: Any) -> dict[int, int]:
+        nonlocal looks
+        looks += 1
+        return {}
+
+    monkeypatch.setattr(router, "_SHORTEST_BREATH_S", breath_s)
+    monkeypatch.setattr(router.queue, "waiting_lanes", look)
+    woken, loop = Router(engine, temporal, clock), asyncio.get_running_loop()
+    began = loop.time()
+    async with running(woken):
+        while loop.time() - began < 5 * breath_s or looks < 2:
+            woken.wake()
+            await asyncio.sleep(0.001)
+
+    assert looks <= (loop.time() - began) / breath_s + 1
+
+
 async def _listens(engine: AsyncEngine) -> bool:
     async with as_owner(engine) as connection:
         query = "select count(*) from pg_stat_activity where query ilike 'listen %' and pid <> pg_backend_pid()"
