@@ -32,8 +32,8 @@ POLL = timedelta(seconds=1)
 _BATCH = 1_500
 """Events at most in a transaction: what a customer's have in common is done once, so many together cost less each."""
 _SHORTEST_BREATH_S, _LONGEST_BREATH_S = 0.04, 0.1
-"""Between two looks for lanes: each commit of the door wakes us, hundreds a second. In between it is twice what the last
-lanes took: what a look and a transaction cost by themselves is shared by all that has gathered."""
+"""Between two looks for lanes: each commit of the door wakes us, hundreds a second. In between it is twice what the
+last lanes took: what a look and a transaction cost by themselves is shared by all that has gathered."""
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 
 

@@ -71,6 +71,8 @@ async def sent_as_a_whole(connection: AsyncConnection) -> AsyncIterator[psycopg.
 @asynccontextmanager
 async def _driver(connection: AsyncConnection) -> AsyncIterator[psycopg.AsyncConnection]:
     driver = cast("psycopg.AsyncConnection", (await connection.get_raw_connection()).driver_connection)
+    if not driver.autocommit:  # it would begin a transaction by itself, which nobody would commit
+        raise psycopg.InterfaceError("what is sent at once needs a connection of an engine that is unbegun")
     try:
         yield driver
     except BaseException as problem:

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.metrics import COMMIT_SECONDS, EVENTS
 from adapters.postgres.arrivals import Row, rows_of, write
+from adapters.postgres.at_once import unbegun
 from adapters.postgres.retention_policies import KeptAddresses
 from domain.errors import InvalidEvent, JourneysError, Overloaded, Unavailable
 from domain.events import Event
@@ -50,6 +51,8 @@ class _Connection:
         self._connection: AsyncConnection | None = None
 
     async def open(self) -> AsyncConnection:
+        if self._connection is not None and self._connection.invalidated:
+            await self.let_go()  # by itself it would come back as one that does not commit
         self._connection = self._connection or await self._engine.connect()
         return self._connection
 
@@ -57,6 +60,7 @@ class _Connection:
         if self._connection is not None:
             with suppress(SQLAlchemyError, psycopg.Error, OSError):  # a broken one is the pool's to replace
                 await self._connection.close()
+        self._connection = None
 
 
 class EventStore:
@@ -77,7 +81,7 @@ class EventStore:
             share: Bytes of payload in one commit; while so many wait for one that is under way, another begins.
             patience: Seconds that one commit may take.
         """
-        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._engine = unbegun(engine)
         self._kept_addresses = KeptAddresses(engine)
         self._capacity, self._share, self._patience = capacity, share, patience
         self._waiting: deque[_Request] = deque()

@@ -133,3 +133,10 @@ async def test_of_what_is_sent_as_a_whole_nothing_stays_if_the_last_of_it_fails(
     with pytest.raises(psycopg.errors.UniqueViolation):
         await twice()
     assert await there(engine, "mugs") == []
+
+
+async def test_nothing_is_sent_where_nobody_would_commit_it(engine: AsyncEngine, store: Shop) -> None:
+    """A connection of another engine begins a transaction by itself, and its answers look as if all were done."""
+    async with engine.connect() as connection:
+        with pytest.raises(psycopg.InterfaceError, match="unbegun"):
+            await asked_at_once(connection, (COUNTED, None))
