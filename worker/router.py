@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import timedelta
 
+import psycopg
 import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -17,8 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.metrics import TROUBLES
 from adapters.postgres import queue
+from adapters.postgres.at_once import ACROSS_STORES, BEGIN, asked_at_once, unbegun
 from adapters.postgres.queue import Queued
-from adapters.postgres.tenancy import across_stores, act_across
 from domain.errors import Unavailable
 from domain.events import Event
 from domain.ports import Clock
@@ -27,6 +28,8 @@ from worker.lanes import HandOut, handfuls
 
 log = structlog.get_logger("router")
 
+_AWAY = (DBAPIError, psycopg.Error, PoolTimeout, OSError)
+"""How it shows that the database cannot be reached, or not now."""
 POLL = timedelta(seconds=1)
 """The safety net under NOTIFY."""
 _BATCH = 1_500
@@ -58,7 +61,7 @@ class Router:
             retries: When an event that fails by itself is tried again.
             replays: Recorded events are routed: each at the time at which it came in, not at the clock's.
         """
-        self._engine = engine
+        self._unbegun = unbegun(engine)
         self._clock = clock
         self._dispatch = Dispatch(engine, executor, clock, retries, replays=replays)
         self._in_trouble = False
@@ -82,7 +85,7 @@ class Router:
             looked_at = loop.time()
             try:
                 await self._lanes.go_on()
-            except (DBAPIError, PoolTimeout, OSError) as error:
+            except _AWAY as error:
                 log.warning("database unavailable", error=type(error).__name__)
                 TROUBLES.labels("database").inc()
                 self._in_trouble = True
@@ -108,7 +111,7 @@ class Router:
 
     async def _look(self) -> Mapping[int, int]:
         """Look for lanes with something to do."""
-        async with across_stores(self._engine) as connection:
+        async with self._unbegun.connect() as connection:
             waiting = await queue.waiting_lanes(connection, self._clock())
         if not waiting:
             self._all_is_well()
@@ -141,7 +144,7 @@ class Router:
             log.warning("events wait", because=str(error))
             TROUBLES.labels("temporal").inc()
             self._in_trouble = True
-        except (DBAPIError, PoolTimeout, OSError) as error:
+        except _AWAY as error:
             log.warning("database unavailable", lanes=lanes, error=type(error).__name__)
             TROUBLES.labels("database").inc()
             self._in_trouble = True
@@ -172,7 +175,7 @@ class Router:
 
     async def _next(self, connection: AsyncConnection, lanes: Collection[int]) -> list[Queued]:
         """Read what is next in lanes, on the connection that owns them: who has lost them gets nothing."""
-        await act_across(connection)
+        await asked_at_once(connection, BEGIN, ACROSS_STORES)
         batch = await queue.next_in_lanes(connection, lanes, _BATCH, self._clock())
         await connection.commit()
         return batch
@@ -180,11 +183,10 @@ class Router:
     @contextlib.asynccontextmanager
     async def _owned(self, lanes: Collection[int]) -> AsyncIterator[tuple[AsyncConnection, Collection[int]]]:
         """Own lanes for the block, those that no other router has."""
-        async with self._engine.connect() as connection:
+        async with self._unbegun.connect() as connection:
             ours = await queue.take_lanes(connection, lanes)
             try:
                 yield connection, ours
             finally:
                 await connection.rollback()
                 await queue.leave_lanes(connection, ours)
-                await connection.commit()  # a rollback by the pool would have the driver forget what is prepared

@@ -16,12 +16,15 @@ from sqlalchemy import ClauseElement
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from adapters.postgres.tenancy import ACT, acting_as
+from adapters.postgres.tenancy import ACT, ACTING_ACROSS, acting_as
 
 Asked = tuple[ClauseElement | LiteralString, dict[str, Any] | None]
 """A statement and its parameters: what `built_once` makes, or SQL as psycopg takes it."""
+BEGIN: Asked = ("begin", None)
 COMMIT: Asked = ("commit", None)
-"""What ends such a transaction, with whatever is asked last in it; without it, it ends with its block."""
+"""What ends a transaction, with whatever is asked last in it; without it, it ends with its block."""
+ACROSS_STORES: Asked = (ACT, ACTING_ACROSS)
+"""What lets the rest of a transaction look across stores (`tenancy.across_stores`)."""
 _DIALECT = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's own are not typed
 
 
@@ -32,7 +35,7 @@ def unbegun(engine: AsyncEngine) -> AsyncEngine:
 
 def begun(store_id: str) -> tuple[Asked, ...]:
     """Return what begins a transaction that sees one store."""
-    return ("begin", None), (ACT, acting_as(store_id))
+    return BEGIN, (ACT, acting_as(store_id))
 
 
 async def asked_at_once(connection: AsyncConnection, *asked: Asked) -> list[Sequence[Any]]:

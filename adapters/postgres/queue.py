@@ -31,6 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from adapters.postgres.at_once import ACROSS_STORES, asked_at_once
 from adapters.postgres.statements import built_once, one_of
 from adapters.postgres.tables import OPEN, events
 from adapters.postgres.tenancy import as_store
@@ -135,9 +136,10 @@ def listener() -> str:
 async def waiting_lanes(connection: AsyncConnection, now: datetime) -> dict[int, int]:
     """Return how many events wait in the lanes that have something to do now.
 
-    The lane that has waited longest comes first: none may starve.
+    The lane that has waited longest comes first: none may starve. The connection is of an engine that is `unbegun`.
     """
-    return {row.shard: row.events for row in (await connection.execute(*_waiting(now))).all()}
+    _, waiting = await asked_at_once(connection, ACROSS_STORES, _waiting(now))
+    return {row.shard: row.events for row in waiting}
 
 
 @built_once

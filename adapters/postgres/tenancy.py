@@ -34,6 +34,8 @@ _ADVICE = (
 
 # Both are undone by the end of the transaction. As psycopg takes it.
 ACT = f"select set_config('role', %(role)s, true) as role, set_config('{STORE}', %(store_id)s, true) as store_id"
+"""What a transaction says first, with whose rows it is to see: `acting_as`, `ACTING_ACROSS`."""
+ACTING_ACROSS = {"role": ACROSS, "store_id": ""}
 
 
 @asynccontextmanager
@@ -48,18 +50,13 @@ async def as_store(engine: AsyncEngine, store_id: str) -> AsyncIterator[AsyncCon
 async def across_stores(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     """Begin a transaction that reads, of all stores, what is needed to find out which one something is about."""
     async with engine.begin() as connection:
-        await act_across(connection)
+        await connection.exec_driver_sql(ACT, ACTING_ACROSS)
         yield connection
 
 
 async def act_as(connection: AsyncConnection, store_id: str) -> None:
     """Let the rest of a transaction see one store, and no longer the one before."""
     await connection.exec_driver_sql(ACT, acting_as(store_id))
-
-
-async def act_across(connection: AsyncConnection) -> None:
-    """Let the rest of a transaction look across stores."""
-    await connection.exec_driver_sql(ACT, {"role": ACROSS, "store_id": ""})
 
 
 def acting_as(store_id: str) -> dict[str, str]:

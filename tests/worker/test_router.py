@@ -16,13 +16,14 @@ from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.postgres import queue, routing
+from adapters.postgres.at_once import unbegun
 from adapters.postgres.batch import Batch
 from adapters.postgres.engine import create_engine
 from adapters.postgres.identities import new_id
 from adapters.postgres.ingest import EventStore
 from adapters.postgres.queue import Queued
 from adapters.postgres.tables import carts, events, orders
-from adapters.postgres.tenancy import across_stores, as_store
+from adapters.postgres.tenancy import as_store
 from adapters.settings import Settings
 from cli import health
 from domain import ids
@@ -286,7 +287,7 @@ async def test_the_lane_that_has_waited_longest_comes_first(
         await door.accept([told(clock, "Product Viewed", user, product_id="cup")])
         clock.advance(SECOND)
     await door.accept([told(clock, "Product Viewed", waited[-1], product_id="cup")])
-    async with across_stores(engine) as connection:
+    async with unbegun(engine).connect() as connection:
         found = await queue.waiting_lanes(connection, clock())
 
     assert list(found) == sorted(set(lane_of.values()), reverse=True)
@@ -448,11 +449,13 @@ async def _listens(engine: AsyncEngine) -> bool:
         return bool(await connection.scalar(text(query)))
 
 
+@pytest.mark.parametrize("trusted_s", [0.0, 3_600.0], ids=["asked-whether-alive", "trusted"])
 async def test_a_router_survives_the_loss_of_every_connection(
-    engine: AsyncEngine, settings: Settings, door: EventStore, clock: SteppedClock, temporal: Temporal
-) -> None:
+    engine: AsyncEngine, settings: Settings, door: EventStore, clock: SteppedClock, temporal: Temporal,
+    trusted_s: float,
+) -> None:  # fmt: skip
     """As after a restart of the database: what comes in afterwards is routed without anybody's help."""
-    own = create_engine(settings.sqlalchemy_url)
+    own = create_engine(settings.sqlalchemy_url, trusted_s=trusted_s)
 
     async def routed(count: int) -> bool:
         return await states(engine) == {"routed": count}

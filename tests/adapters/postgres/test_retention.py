@@ -20,6 +20,7 @@ from temporalio.testing import ActivityEnvironment
 from activities.retention import EnforceRetention, enforced, foreseen
 from adapters.postgres import partitions, plans, queue, retention_policies
 from adapters.postgres import retention as adapter
+from adapters.postgres.at_once import unbegun
 from adapters.postgres.engine import create_engine
 from adapters.postgres.identities import new_id
 from adapters.postgres.ingest import EventStore
@@ -537,8 +538,9 @@ async def test_no_hot_query_reads_an_old_week(past: Past, engine: AsyncEngine) -
     async with as_owner(engine) as connection:
         await connection.execute(text(f"analyze {', '.join(weeks)}"))
     for _ in range(12):  # psycopg prepares what comes again, and Postgres then plans for any parameters
-        async with across_stores(alone) as connection:
+        async with unbegun(alone).connect() as connection:
             await queue.waiting_lanes(connection, NOW)
+        async with across_stores(alone) as connection:
             await queue.next_in_lanes(connection, [7], 10, NOW)
         await PostgresLedger(alone).claim(slot, NOW)
     async with as_owner(alone) as connection:
