@@ -65,7 +65,8 @@ async def as_store_at_once(engine: AsyncEngine, store_id: str) -> AsyncIterator[
 async def sent_as_a_whole(connection: AsyncConnection) -> AsyncIterator[psycopg.AsyncConnection]:
     """Send the block's statements as one transaction.
 
-    Where none was begun, all that is sent before an answer is asked for is one (PostgreSQL 18, 54.2.4 Pipelining).
+    Where none was begun, all that is sent before an answer is asked for is one
+    (https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-PIPELINING).
     """
     async with _driver(connection) as driver, driver.pipeline():
         yield driver
