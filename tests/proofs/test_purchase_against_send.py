@@ -6,20 +6,21 @@ sent, so a message that is claimed after it is caught however the two got there.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import timedelta
 from random import Random
+from typing import Any
 from uuid import UUID
 
 import pytest
 from sqlalchemy import insert
-from sqlalchemy.event import listen
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.postgres import arrivals
 from adapters.postgres import ledger as ledger_module
+from adapters.postgres.at_once import COMMIT, Asked, asked_at_once
 from adapters.postgres.engine import create_engine
 from adapters.postgres.identities import new_id
 from adapters.postgres.ingest import EventStore
@@ -79,9 +80,11 @@ class Watched:
 _watched: ContextVar[Watched | None] = ContextVar("_watched", default=None)
 
 
-def _before_commit(_: object) -> None:
-    if (watched := _watched.get()) is not None:
+async def _watching_commits(connection: AsyncConnection, *asked: Asked) -> list[Sequence[Any]]:
+    """Ask, as a claim does; look first if that commits it."""
+    if COMMIT in asked and (watched := _watched.get()) is not None:
         watched.committing()
+    return await asked_at_once(connection, *asked)
 
 
 @dataclass
@@ -143,8 +146,7 @@ async def course(
     """The course, with its routers at work."""
     monkeypatch.setattr(ledger_module, "_LOOKS_S", (0.0,))  # a claim that would wait for a router has lost
     engines = [create_engine(settings.sqlalchemy_url, pool_size=size) for size in (2, 18, 18, AT_ONCE, AT_ONCE)]
-    for engine in engines[3:]:
-        listen(engine.sync_engine, "commit", _before_commit)
+    monkeypatch.setattr(ledger_module, "asked_at_once", _watching_commits)
     door = EventStore(engines[0])
     routers = [Router(engine, Nobody(), clock) for engine in engines[1:3]]
     course = Course(store.store_id, clock, door, routers, [PostgresLedger(engine) for engine in engines[3:]])

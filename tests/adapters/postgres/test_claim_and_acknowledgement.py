@@ -1,19 +1,24 @@
 """What "acknowledged before the claim" means: the two exclude each other, customer by customer (G4)."""
 
 import asyncio
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import insert, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.postgres import plans
+from adapters.postgres.at_once import asked_at_once, begun, unbegun
 from adapters.postgres.identities import new_id
 from adapters.postgres.ingest import EventStore
-from adapters.postgres.tables import customers
+from adapters.postgres.ledger import PostgresLedger
+from adapters.postgres.tables import customers, events
 from adapters.postgres.tenancy import as_store
+from domain.delivery import Slot
+from domain.errors import EventsPending
 from domain.events import Event, EventType, Who
-from domain.plans import validated
+from domain.plans import Step, validated
 from testing.inspection import as_owner
 from tests.conftest import Shop, SteppedClock
 
@@ -63,6 +68,38 @@ async def test_an_order_is_not_acknowledged_while_its_customer_is_being_claimed(
 
     assert await accepted == 1
     await ingest.close()
+
+
+async def test_a_claim_that_had_to_wait_for_its_customer_sees_what_was_committed_meanwhile(
+    engine: AsyncEngine, store: Shop, clock: SteppedClock
+) -> None:
+    """Lock and reading are asked for at once, and what is read is as it was once the lock was free."""
+    await a_customer(engine, store, clock)
+    mine = text("select customer_id from identities where value = 'ada'")
+    async with as_owner(engine) as connection:
+        customer_id = await connection.scalar(mine)
+    slot = Slot(
+        store_id=store.store_id, customer_id=customer_id, run_id=new_id(), journey="cart-recovery",
+        step=Step(name="reminder-1", template="cart-reminder"), gap=timedelta(0), due=clock(), waited_from=clock(),
+    )  # fmt: skip
+    order = event(store, clock, Who(user_id="ada"), "Order Completed")
+    async with unbegun(engine).connect() as storing:
+        await asked_at_once(storing, *begun(store.store_id))
+        await storing.execute(select(customers).with_for_update(read=True, key_share=True))
+        claim = asyncio.create_task(PostgresLedger(engine).claim(slot, clock()))
+        async with asyncio.timeout(60), as_owner(engine) as watching:
+            waiting = text("select count(*) from pg_stat_activity where wait_event_type = 'Lock'")
+            while not await watching.scalar(waiting):
+                await asyncio.sleep(0.01)
+        await storing.execute(
+            insert(events).values(
+                store_id=store.store_id, id=order.id, message_id=order.message_id, type=order.type, name=order.name,
+                user_id="ada", payload={}, at=order.at, received_at=order.received_at, shard=0,
+            )
+        )  # fmt: skip
+        await storing.commit()
+        with pytest.raises(EventsPending):
+            await claim
 
 
 async def test_an_exit_of_a_follow_up_is_not_acknowledged_either(
