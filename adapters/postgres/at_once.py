@@ -68,8 +68,12 @@ async def sent_as_a_whole(connection: AsyncConnection) -> AsyncIterator[psycopg.
     Where none was begun, all that is sent before an answer is asked for is one
     (https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-PIPELINING).
     """
-    async with _driver(connection) as driver, driver.pipeline():
-        yield driver
+    async with _driver(connection) as driver:
+        try:
+            async with driver.pipeline():
+                yield driver
+        except IndexError as problem:  # one answer more than psycopg waits for: the commit at the end has failed
+            raise psycopg.OperationalError("the transaction could not be committed") from problem
 
 
 @asynccontextmanager
