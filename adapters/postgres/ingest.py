@@ -138,7 +138,7 @@ class EventStore:
                     await self._commit(connection, requests)
                 except Exception as problem:  # noqa: BLE001 - a defect must fail these requests, not hang them and all later ones
                     _settle(requests, problem)
-                if self._waiting and self._bytes < self._share:
+                if self._waiting and self._at_work == 1 and self._bytes < self._share:
                     await asyncio.sleep(min(time.perf_counter() - began, _LONGEST_REST_S))
         finally:
             self._at_work -= 1

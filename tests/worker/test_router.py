@@ -440,7 +440,8 @@ async def test_a_router_that_is_woken_again_and_again_looks_once_a_breath(
             woken.wake()
             await asyncio.sleep(0.001)
 
-    assert looks <= (loop.time() - began) / breath_s + 1
+    early_s = looks * 0.001  # the loop's timers go by the millisecond
+    assert looks <= (loop.time() - began + early_s) / breath_s + 1
 
 
 async def _listens(engine: AsyncEngine) -> bool:
