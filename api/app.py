@@ -84,7 +84,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        engine = create_engine(url)
+        engine = create_engine(url, by_key=True)
         await tenancy.check(engine)
         events = EventStore(engine)
         encryption = customer_codec(settings, engine, clock)

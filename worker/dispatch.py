@@ -20,11 +20,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters import tracing
 from adapters.metrics import EVENT_FAILURES
-from adapters.postgres import carts, queue, runs, sales
-from adapters.postgres.batch import Batch, Terms
+from adapters.postgres import queue, routing, runs, sales
+from adapters.postgres.at_once import BEGIN, COMMIT, Asked, acting, asked_at_once, begun, unbegun
+from adapters.postgres.batch import Batch, Settled, Terms
 from adapters.postgres.queue import Queued
 from adapters.postgres.routing import means_nothing, prepare, route, settle
-from adapters.postgres.tenancy import act_as, as_store
+from adapters.postgres.tenancy import as_store
 from domain.commands import Command
 from domain.errors import Unavailable
 from domain.ports import Clock
@@ -52,7 +53,8 @@ class Dispatch:
         self, engine: AsyncEngine, executor: Executor, clock: Clock, retries: Sequence[timedelta], *, replays: bool
     ) -> None:
         """Wire the dispatch; the arguments are those of the router."""
-        self._engine = engine
+        self._engine, self._unbegun = engine, unbegun(engine)
+        self._settled: dict[str, Settled] = {}
         self._executor = executor
         self._clock = clock
         self._retries = retries
@@ -90,29 +92,54 @@ class Dispatch:
 
     async def _apply_together(self, batch: Sequence[Queued]) -> list[Queued]:
         now = self._clock()
-        shared = Batch()
+        shared = Batch(self._settled)
         owed: list[Queued] = []
         applied: list[tuple[Queued, Sequence[Command]]] = []
-        async with self._engine.begin() as connection:
-            for store_id, events in _by_store(batch):
-                await act_as(connection, store_id)
-                terms = await settle(connection, store_id, shared)
-                idle, telling = _parted(events, terms)
-                by_others = await queue.pass_by(connection, [queued.id for queued in idle])
-                applied += ((queued, ()) for queued in idle if not by_others or queued.id not in by_others)
-                fresh = await queue.still_pending(connection, [queued for queued in telling if queued.commands is None])
-                todo = await self._routed(connection, fresh, shared, now)
-                await carts.write(connection, store_id, shared)
-                await queue.mark_applied(connection, todo)
-                for queued in telling:
+        stores = _by_store(batch)
+        async with self._unbegun.begin() as connection:
+            first: tuple[Asked, ...] = (BEGIN,)
+            for store_id, events in stores:
+                idle, todo = await self._apply_of_store(connection, (*first, acting(store_id)), events, shared, now)
+                writes = [*routing.unwritten(store_id, shared), *queue.applied(todo)]
+                # What was sold is written last, and by itself: most batches have sold nothing.
+                ending = (COMMIT,) if store_id == stores[-1][0] and not shared.sales else ()
+                by_others, *_ = await asked_at_once(connection, queue.passed_by([q.id for q in idle]), *writes, *ending)
+                noted_before = {row.id for row in by_others}
+                applied += ((queued, ()) for queued in idle if queued.id not in noted_before)
+                for queued in events:
                     commands = todo.get(queued.id, queued.commands)
                     if commands:
                         owed.append(queued.owing(commands))
                     if queued.id in todo:
                         applied.append((queued, commands or ()))
-            await sales.write(connection, shared.sales)
+                first = ()
+            if shared.sales:
+                await sales.write(connection, shared.sales)
         tally.count(applied, now)
         return owed
+
+    async def _apply_of_store(
+        self,
+        connection: AsyncConnection,
+        first: Sequence[Asked],
+        events: Sequence[Queued],
+        shared: Batch,
+        now: datetime,
+    ) -> tuple[list[Queued], dict[UUID, Sequence[Command]]]:
+        """Apply events of one store; return those that nothing comes of, and what is to be done for each other."""
+        store_id = events[0].store_id
+        guessed = self._settled.get(store_id)
+        idle = [] if guessed is None else _idle(events, guessed.terms)
+        telling = _without(idle, [queued for queued in events if queued.commands is None])
+        (locked,) = await settle(connection, store_id, shared, before=first, beside=[queue.still_pending(telling)])
+        pending = queue.read(telling, locked)
+        if guessed is not self._settled[store_id]:  # what these tell was not known before
+            still_idle = _idle(events, shared.terms[store_id])
+            (locked,) = await asked_at_once(connection, queue.still_pending(_without(still_idle, idle)))
+            also = queue.read(_without(still_idle, idle), locked)
+            pending = sorted([*_without(still_idle, pending), *also], key=attrgetter("id"))
+            idle = still_idle
+        return idle, await self._routed(connection, pending, shared, now)
 
     async def _routed(
         self, connection: AsyncConnection, pending: Sequence[Queued], shared: Batch, now: datetime
@@ -139,8 +166,9 @@ class Dispatch:
         todo = (self._carry_out_in_order(group, done, stopping) for group in groups)
         outcomes = await asyncio.gather(*todo, return_exceptions=True)
         for store_id, events in _by_store(done):
-            async with as_store(self._engine, store_id) as connection:
-                await queue.mark_routed(connection, [queued.id for queued in events])
+            async with self._unbegun.connect() as connection:
+                routed = queue.routed([queued.id for queued in events])
+                await asked_at_once(connection, *begun(store_id), routed, COMMIT)
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
@@ -192,13 +220,14 @@ def _step(name: str, queued: Queued) -> AbstractContextManager[object]:
     return tracing.span(name, parent=queued.traceparent, store_id=queued.store_id, event_id=str(queued.id))
 
 
-def _parted(events: Sequence[Queued], terms: Terms) -> tuple[list[Queued], list[Queued]]:
-    """Part the events that nothing comes of from those that tell something, or have told it already."""
-    idle: list[Queued] = []
-    telling: list[Queued] = []
-    for queued in events:
-        (idle if queued.commands is None and means_nothing(queued, terms) else telling).append(queued)
-    return idle, telling
+def _idle(events: Sequence[Queued], terms: Terms) -> list[Queued]:
+    """Return the events that nothing comes of."""
+    return [queued for queued in events if queued.commands is None and means_nothing(queued, terms)]
+
+
+def _without(some: Sequence[Queued], events: Sequence[Queued]) -> list[Queued]:
+    left_out = {queued.id for queued in some}
+    return [queued for queued in events if queued.id not in left_out]
 
 
 def _by_store(batch: Sequence[Queued]) -> list[tuple[str, list[Queued]]]:

@@ -76,7 +76,7 @@ async def run_worker(settings: Settings) -> None:
     Raises:
         ConfigurationError: The settings, the database's roles or the Temporal namespace cannot work.
     """
-    engine = create_engine(settings.sqlalchemy_url, pool_size=POOL, trusted_s=TRUSTED_S)
+    engine = create_engine(settings.sqlalchemy_url, pool_size=POOL, trusted_s=TRUSTED_S, by_key=True)
     await tenancy.check(engine)
     client = await connect(codec=customer_codec(settings, engine, now), runtime=runtime(settings))
     await check_search_attributes(client)
@@ -126,7 +126,7 @@ async def run_router(settings: Settings) -> None:
     Raises:
         ConfigurationError: The settings or the database's roles cannot work.
     """
-    engine = create_engine(settings.sqlalchemy_url, pool_size=POOL, trusted_s=TRUSTED_S)
+    engine = create_engine(settings.sqlalchemy_url, pool_size=POOL, trusted_s=TRUSTED_S, by_key=True)
     await tenancy.check(engine)
     # Lazily: the router starts, and events wait, while Temporal is down.
     client = await connect(lazy=True, codec=customer_codec(settings, engine, now), runtime=runtime(settings))

@@ -7,18 +7,17 @@ of a batch is in `worker/dispatch.py`.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 
-import psycopg
 import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.metrics import TROUBLES
 from adapters.postgres import queue
-from adapters.postgres.at_once import ACROSS_STORES, BEGIN, asked_at_once, unbegun
+from adapters.postgres.at_once import unbegun
 from adapters.postgres.queue import Queued
 from domain.errors import Unavailable
 from domain.events import Event
@@ -28,7 +27,7 @@ from worker.lanes import HandOut, handfuls
 
 log = structlog.get_logger("router")
 
-_AWAY = (DBAPIError, psycopg.Error, PoolTimeout, OSError)
+_AWAY = (DBAPIError, PoolTimeout, OSError)
 """How it shows that the database cannot be reached, or not now."""
 POLL = timedelta(seconds=1)
 """The safety net under NOTIFY."""
@@ -162,31 +161,18 @@ class Router:
     async def _drain(self, lanes: Collection[int]) -> Collection[int]:
         """Route what is due in lanes; return those that we could have, if there was anything."""
         got_on: Collection[int] = ()
-        async with self._owned(lanes) as (connection, ours):
-            more = bool(ours)
-            while more and not self._stopping.is_set():
-                batch = await self._next(connection, ours)
-                await self._dispatch.carry_out(await self._dispatch.apply(batch), self._stopping)
-                got_on = got_on or (ours if batch else ())
-                # What has come since then has woken the router, which looks at the lanes again; and so it does where
-                # one of several has more than its share.
-                more = len(batch) == _BATCH and len(ours) == 1
-        return got_on
-
-    async def _next(self, connection: AsyncConnection, lanes: Collection[int]) -> list[Queued]:
-        """Read what is next in lanes, on the connection that owns them: who has lost them gets nothing."""
-        await asked_at_once(connection, BEGIN, ACROSS_STORES)
-        batch = await queue.next_in_lanes(connection, lanes, _BATCH, self._clock())
-        await connection.commit()
-        return batch
-
-    @contextlib.asynccontextmanager
-    async def _owned(self, lanes: Collection[int]) -> AsyncIterator[tuple[AsyncConnection, Collection[int]]]:
-        """Own lanes for the block, those that no other router has."""
+        # What is read is read on the connection that owns the lanes: who has lost them gets nothing.
         async with self._unbegun.connect() as connection:
-            ours = await queue.take_lanes(connection, lanes)
             try:
-                yield connection, ours
+                ours, batch = await queue.take_lanes(connection, lanes, _BATCH, self._clock())
+                while batch and not self._stopping.is_set():
+                    got_on = ours
+                    await self._dispatch.carry_out(await self._dispatch.apply(batch), self._stopping)
+                    # What has come since then has woken the router, which looks at the lanes again; and so it does
+                    # where one of several has more than its share.
+                    more = len(batch) == _BATCH and len(ours) == 1
+                    batch = await queue.next_in_lanes(connection, ours, _BATCH, self._clock()) if more else []
             finally:
-                await connection.rollback()
-                await queue.leave_lanes(connection, ours)
+                if not connection.invalidated:  # else they are given back already
+                    await queue.leave_lanes(connection)
+        return got_on

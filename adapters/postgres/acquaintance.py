@@ -5,23 +5,24 @@ it leaves a doubt about any of it. Of whoever it is not plain, identities.py dec
 the events before it say may change the answer.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Insert, Select, Text, cast, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from adapters.postgres.identities import Identity, among, columns, identities_of, new_id, serialise
-from adapters.postgres.statements import built_once, one_of
+from adapters.postgres.at_once import Asked, asked_at_once
+from adapters.postgres.identities import Identity, among, columns, identities_of, new_id, serialised
+from adapters.postgres.statements import built_once, looked_up
 from adapters.postgres.tables import customers, identities
 from domain.events import Who
 
 
 @dataclass(frozen=True)
-class _Company:
+class Company:
     """What one event names.
 
     Attributes:
@@ -35,49 +36,84 @@ class _Company:
     declares: bool
 
 
+class Acquainted(NamedTuple):
+    """The customers of a batch's events, where it is plain who they are; nobody has locked them yet.
+
+    Attributes:
+        plain: Whose an event is that names this.
+        strangers: Customers that are to be made, and for what.
+    """
+
+    plain: dict[Who, UUID]
+    strangers: dict[UUID, Company]
+
+    def locking(self, store_id: str) -> list[Asked]:
+        """Lock the customers' rows, all of them in one order, and make strangers; the first answer is for `locked`."""
+        asked: list[Asked] = [_lock_all(store_id, sorted(set(self.plain.values()) - self.strangers.keys()))]
+        if self.strangers:
+            asked.append(_new_customers(store_id, list(self.strangers), [c.at for c in self.strangers.values()]))
+            each = [(name, customer_id) for customer_id, c in self.strangers.items() for name in c.names]
+            kinds, values = columns([name for name, _ in each])
+            asked.append(_new_identities(store_id, kinds, values, [customer_id for _, customer_id in each]))
+        return asked
+
+    def locked(self, rows: Iterable[Any]) -> dict[Who, UUID]:
+        """Leave out whoever has been joined with another before we had the lock; the others nobody else joins now."""
+        ours = {row.customer_id for row in rows if row.merged_into is None} | self.strangers.keys()
+        return {who: owner for who, owner in self.plain.items() if owner in ours}
+
+
+def companies(told: Sequence[tuple[Who, str | None, datetime]]) -> list[Company]:
+    """Say what events name by which somebody could be known.
+
+    Args:
+        told: What each event about a customer names, in order, with the id that an `alias` declares to be the same
+            person, and when a customer that it makes has come.
+    """
+    return [
+        Company(who, names, at, previous is not None)
+        for who, previous, at in told
+        if who.customer_id is None and (names := identities_of(who, previous))
+    ]
+
+
+def owners(store_id: str, named: Sequence[Company]) -> Asked:
+    """Find whose the identities are that events name."""
+    return _owned(store_id, *columns(sorted({name for company in named for name in company.names})))
+
+
 async def acquaint(
-    connection: AsyncConnection, store_id: str, told: Sequence[tuple[Who, str | None, datetime]]
-) -> dict[Who, UUID]:
-    """Find or make the customers of a batch's events, and lock their rows: all of them in one order.
+    connection: AsyncConnection, store_id: str, named: Sequence[Company], owned: Iterable[Any]
+) -> Acquainted:
+    """Find the customers of a batch's events, and say which are to be made.
 
     Args:
         connection: In a transaction as this store.
         store_id: The store.
-        told: What each event about a customer names, in order, with the id that an `alias` declares to be the same
-            person, and when a customer that it makes has come.
-
-    Returns:
-        Those of whom it is plain who they are. Nobody else joins them until the transaction ends.
+        named: What the events name.
+        owned: What `owners` has found.
     """
-    companies = [
-        _Company(who, names, at, previous is not None)
-        for who, previous, at in told
-        if who.customer_id is None and (names := identities_of(who, previous))
-    ]
-    owners = await _owners(connection, store_id, {name for company in companies for name in company.names})
-    plain, strangers = _plain(companies, owners)
-    if strangers:
-        # Before all other locks, as whoever makes a customer alone does it.
-        names = sorted(name for company in strangers.values() for name in company.names)
-        await serialise(connection, store_id, names)
-        made_meanwhile = await _owners(connection, store_id, names)
-        if made_meanwhile:
-            plain, strangers = _plain(companies, owners | made_meanwhile)
-    locked = await _lock(connection, store_id, set(plain.values()) - strangers.keys())
-    if strangers:
-        await _make(connection, store_id, strangers)
-    return {who: owner for who, owner in plain.items() if owner in locked or owner in strangers}
+    known = _by_name(owned)
+    found = _plain(named, known)
+    if not found.strangers:
+        return found
+    # Before all other locks, as whoever makes a customer alone does it.
+    names = sorted(name for company in found.strangers.values() for name in company.names)
+    _, rows = await asked_at_once(connection, serialised(store_id, names), _owned(store_id, *columns(names)))
+    return _plain(named, known | _by_name(rows)) if rows else found
 
 
-def _plain(
-    companies: Sequence[_Company], owners: Mapping[Identity, UUID]
-) -> tuple[dict[Who, UUID], dict[UUID, _Company]]:
+def _by_name(rows: Iterable[Any]) -> dict[Identity, UUID]:
+    return {(row.kind, row.value): row.customer_id for row in rows}
+
+
+def _plain(named: Sequence[Company], owned: Mapping[Identity, UUID]) -> Acquainted:
     """Go through what the events name; say whose it plainly is, and which customers are to be made for it."""
-    known = dict(owners)
+    known = dict(owned)
     plain: dict[Who, UUID] = {}
-    strangers: dict[UUID, _Company] = {}
+    strangers: dict[UUID, Company] = {}
     doubtful: set[Identity] = set()
-    for company in companies:
+    for company in named:
         theirs = {known.get(name) for name in company.names}
         owner = theirs.pop() if len(theirs) == 1 and not company.declares else None
         if owner is None and not company.declares and not any(n in known or n in doubtful for n in company.names):
@@ -88,43 +124,20 @@ def _plain(
             doubtful.update(company.names)
         else:
             plain.setdefault(company.who, owner)
-    return plain, strangers
-
-
-async def _owners(connection: AsyncConnection, store_id: str, names: Collection[Identity]) -> dict[Identity, UUID]:
-    if not names:
-        return {}
-    rows = (await connection.execute(*_owned(store_id, *columns(sorted(names))))).all()
-    return {(row.kind, row.value): row.customer_id for row in rows}
+    return Acquainted(plain, strangers)
 
 
 @built_once
 def _owned(store_id: str, kinds: list[str], values: list[str]) -> Select[Any]:
-    return select(identities).where(among(store_id, kinds, values))
-
-
-async def _lock(connection: AsyncConnection, store_id: str, customer_ids: Iterable[UUID]) -> set[UUID]:
-    """Lock customers' rows; whoever has been joined with another meanwhile is not among those returned."""
-    wanted = list(customer_ids)
-    if not wanted:
-        return set()
-    rows = (await connection.execute(*_lock_all(store_id, wanted))).all()
-    return {row.customer_id for row in rows if row.merged_into is None}
+    return select(among(store_id, kinds, values))
 
 
 @built_once
 def _lock_all(store_id: str, customer_ids: list[UUID]) -> Select[Any]:
-    here = (customers.c.store_id == store_id, one_of(customers.c.customer_id, customer_ids))
-    query = select(customers.c.customer_id, customers.c.merged_into).where(*here)
-    return query.order_by(customers.c.customer_id).with_for_update(key_share=True)
-
-
-async def _make(connection: AsyncConnection, store_id: str, strangers: Mapping[UUID, _Company]) -> None:
-    moments = [company.at for company in strangers.values()]
-    await connection.execute(*_new_customers(store_id, list(strangers), moments))
-    each = [(name, customer_id) for customer_id, company in strangers.items() for name in company.names]
-    kinds, values = columns([name for name, _ in each])
-    await connection.execute(*_new_identities(store_id, kinds, values, [customer_id for _, customer_id in each]))
+    each = func.unnest(customer_ids).table_valued("customer_id").render_derived(name="each")
+    here = (customers.c.store_id == store_id, customers.c.customer_id == each.c.customer_id)
+    row = select(customers.c.customer_id, customers.c.merged_into).where(*here).with_for_update(key_share=True)
+    return select(looked_up(row, each))
 
 
 @built_once

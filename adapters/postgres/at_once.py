@@ -10,10 +10,11 @@ from functools import cache
 from typing import Any, LiteralString, cast
 
 import psycopg
-from psycopg.pq import PipelineStatus
+from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.rows import namedtuple_row
 from sqlalchemy import ClauseElement
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.postgres.tenancy import ACT, ACTING_ACROSS, acting_as
@@ -35,15 +36,29 @@ def unbegun(engine: AsyncEngine) -> AsyncEngine:
 
 def begun(store_id: str) -> tuple[Asked, ...]:
     """Return what begins a transaction that sees one store."""
-    return BEGIN, (ACT, acting_as(store_id))
+    return BEGIN, acting(store_id)
+
+
+def acting(store_id: str) -> Asked:
+    """Return what lets the rest of a transaction see one store, and no longer the one before."""
+    return ACT, acting_as(store_id)
 
 
 async def asked_at_once(connection: AsyncConnection, *asked: Asked) -> list[Sequence[Any]]:
     """Ask several things of Postgres at once.
 
+    Args:
+        connection: Of an engine that is `unbegun`, or in the midst of a transaction.
+        asked: What is asked, in order.
+
     Returns:
         The rows that each found; their columns are attributes.
+
+    Raises:
+        DBAPIError: As if SQLAlchemy had asked.
     """
+    if not asked:
+        return []
     async with _driver(connection) as driver:
         async with driver.pipeline():
             cursors = [
@@ -67,6 +82,9 @@ async def sent_as_a_whole(connection: AsyncConnection) -> AsyncIterator[psycopg.
 
     Where none was begun, all that is sent before an answer is asked for is one
     (https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-PIPELINING).
+
+    Raises:
+        DBAPIError: As if SQLAlchemy had sent it.
     """
     async with _driver(connection) as driver:
         try:
@@ -79,7 +97,8 @@ async def sent_as_a_whole(connection: AsyncConnection) -> AsyncIterator[psycopg.
 @asynccontextmanager
 async def _driver(connection: AsyncConnection) -> AsyncIterator[psycopg.AsyncConnection]:
     driver = cast("psycopg.AsyncConnection", (await connection.get_raw_connection()).driver_connection)
-    if not driver.autocommit:  # it would begin a transaction by itself, which nobody would commit
+    if not driver.autocommit and driver.info.transaction_status is TransactionStatus.IDLE:
+        # It would begin a transaction by itself, which nobody would commit.
         raise psycopg.InterfaceError("what is sent at once needs a connection of an engine that is unbegun")
     try:
         yield driver
@@ -89,7 +108,15 @@ async def _driver(connection: AsyncConnection) -> AsyncIterator[psycopg.AsyncCon
         amidst = driver.closed or driver.info.pipeline_status is not PipelineStatus.OFF
         if amidst or not isinstance(problem, psycopg.Error):
             await connection.invalidate(problem)
+        if isinstance(problem, psycopg.Error):
+            raise _as_sqlalchemy_says(problem, amidst) from problem
         raise
+
+
+def _as_sqlalchemy_says(problem: psycopg.Error, invalidated: bool) -> BaseException:
+    return cast(
+        "BaseException", DBAPIError.instance(None, None, problem, psycopg.Error, connection_invalidated=invalidated)
+    )
 
 
 def _as_sent(statement: ClauseElement | LiteralString, values: dict[str, Any] | None) -> tuple[Any, Any]:

@@ -3,15 +3,14 @@
 The events of a lane come in bursts: one customer looks at five products, and everybody looks at the same ones.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row
-
+from adapters.postgres.at_once import Asked
 from adapters.postgres.sales import Sales
 from domain.cart import Cart
 from domain.events import Who
@@ -62,6 +61,14 @@ class Understood:
         return next((fact.previous_id for fact in self.facts if isinstance(fact, IdentitiesJoined)), None)
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Terms, and the rows that they were understood from: while these are the same, so are they."""
+
+    rows: tuple[Any, ...]
+    terms: Terms
+
+
 class Batch:
     """What the events of a transaction share.
 
@@ -75,11 +82,18 @@ class Batch:
         runs_changed: Customers among them whose runs are to be read again.
         looked: Looks at products that are kept already (apply/browsing.py).
         seen: Products as they were when an event last looked; good enough to tell that a look says nothing new.
+        unwritten: What is written with the end of a store's events; nobody in the batch reads it.
         carts: Carts as this transaction leaves them, of locked customers; not written yet (carts.py).
         sales: Units sold, written at the end (sales.py).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, settled: dict[str, Settled] | None = None) -> None:
+        """Begin a batch.
+
+        Args:
+            settled: What earlier batches have understood of stores; kept up.
+        """
+        self.settled: dict[str, Settled] = {} if settled is None else settled
         self.terms: dict[str, Terms] = {}
         self.understood: dict[UUID, Understood] = {}
         self.customers: dict[tuple[str, Who], UUID] = {}
@@ -87,7 +101,8 @@ class Batch:
         self.snapshots: dict[tuple[str, UUID], Snapshot] = {}
         self.runs_changed: set[tuple[str, UUID]] = set()
         self.looked: set[UUID] = set()
-        self.seen: dict[tuple[str, str], Row[Any] | None] = {}
+        self.seen: dict[tuple[str, str], Any] = {}
+        self.unwritten: defaultdict[str, list[Asked]] = defaultdict(list)
         self.carts: dict[tuple[str, UUID], Cart] = {}
         self.sales: Sales = Counter()
 

@@ -5,27 +5,28 @@ at its end, or before whoever reads the table itself.
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
-from sqlalchemy import Select, bindparam, select, text
-from sqlalchemy.dialects.postgresql import JSONB
+from psycopg.types.json import Jsonb
+from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from adapters.postgres.at_once import Asked, asked_at_once
 from adapters.postgres.batch import Batch
 from adapters.postgres.statements import built_once
 from adapters.postgres.tables import carts
 from domain.cart import Cart
 
 # One document in place of an array for each column: an array of texts has every quote of a cart escaped once more.
-_SAVE = text("""
+_SAVE: LiteralString = """
     insert into carts (store_id, customer_id, cart, total_minor, changed_at)
-    select :store_id, each.*
-      from jsonb_to_recordset(:rows)
+    select %(store_id)s, each.*
+      from jsonb_to_recordset(%(rows)s)
            as each (customer_id uuid, cart jsonb, total_minor bigint, changed_at timestamptz)
     on conflict (store_id, customer_id) do update
        set cart = excluded.cart, total_minor = excluded.total_minor, changed_at = excluded.changed_at
-""").bindparams(bindparam("rows", type_=JSONB))
+"""
 
 
 async def held(connection: AsyncConnection, store_id: str, customer_id: UUID, batch: Batch) -> Cart | None:
@@ -39,13 +40,17 @@ async def held(connection: AsyncConnection, store_id: str, customer_id: UUID, ba
 
 async def write(connection: AsyncConnection, store_id: str, batch: Batch) -> None:
     """Write the carts that a batch has left at a store, whose customers' rows are locked."""
+    await asked_at_once(connection, *written(store_id, batch))
+
+
+def written(store_id: str, batch: Batch) -> list[Asked]:
+    """Return what writes the carts that a batch has left at a store, and has none left then."""
     mine = [key for key in batch.carts if key[0] == store_id]
-    if mine:
-        await save(connection, store_id, [(customer_id, batch.carts.pop((s, customer_id))) for s, customer_id in mine])
+    return [saved(store_id, [(key[1], batch.carts.pop(key)) for key in mine])] if mine else []
 
 
-async def save(connection: AsyncConnection, store_id: str, held_by: Iterable[tuple[UUID, Cart]]) -> None:
-    """Write carts, each of another customer."""
+def saved(store_id: str, held_by: Iterable[tuple[UUID, Cart]]) -> Asked:
+    """Return what writes carts, each of another customer."""
     rows = [
         {
             "customer_id": str(customer_id),
@@ -55,7 +60,7 @@ async def save(connection: AsyncConnection, store_id: str, held_by: Iterable[tup
         }
         for customer_id, cart in held_by
     ]
-    await connection.execute(_SAVE, {"store_id": store_id, "rows": rows})
+    return _SAVE, {"store_id": store_id, "rows": Jsonb(rows)}
 
 
 @built_once

@@ -12,10 +12,11 @@ from adapters.postgres.tables import products
 
 async def listed(connection: AsyncConnection, store_id: str, product_ids: list[str]) -> Sequence[Row[Any]]:
     """Read those of these products that are known."""
-    rows: Sequence[Row[Any]] = (await connection.execute(*_listed(store_id, product_ids))).all()
+    rows: Sequence[Row[Any]] = (await connection.execute(*listing(store_id, product_ids))).all()
     return rows
 
 
 @built_once
-def _listed(store_id: str, product_ids: list[str]) -> Select[Any]:
+def listing(store_id: str, product_ids: list[str]) -> Select[Any]:
+    """Find those of these products that are known."""
     return select(products).where(products.c.store_id == store_id, one_of(products.c.product_id, product_ids))

@@ -13,7 +13,7 @@ from adapters.postgres import tenancy
 _RETURNED_AT = "journeys.returned_at"
 
 
-def create_engine(url: str, *, pool_size: int = 10, trusted_s: float = 0.0) -> AsyncEngine:
+def create_engine(url: str, *, pool_size: int = 10, trusted_s: float = 0.0, by_key: bool = False) -> AsyncEngine:
     """Create a pool of asynchronous psycopg connections; nothing is connected before the first use.
 
     A connection sees nothing by itself: what it is about is said by `adapters.postgres.tenancy`.
@@ -23,7 +23,10 @@ def create_engine(url: str, *, pool_size: int = 10, trusted_s: float = 0.0) -> A
         pool_size: Connections kept; half as many again may be opened under load.
         trusted_s: A connection that was in use so recently, in seconds, is not asked whether it is alive. One that died
             since fails once: for whoever repeats by himself what fails.
+        by_key: All that is asked is looked up by some key. Postgres then reads no table from end to end where it has an
+            index: it would choose that while a table is small, and keep to it while the table grows.
     """
+    options = "-c timezone=UTC -c statement_timeout=30s"
     engine = create_async_engine(
         url,
         pool_size=pool_size,
@@ -39,7 +42,7 @@ def create_engine(url: str, *, pool_size: int = 10, trusted_s: float = 0.0) -> A
             "keepalives_idle": 10,
             "keepalives_interval": 5,
             "keepalives_count": 3,
-            "options": "-c timezone=UTC -c statement_timeout=30s",
+            "options": f"{options} -c enable_seqscan=off" if by_key else options,
         },
     )
     tenancy.take_role(engine)

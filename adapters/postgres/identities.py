@@ -4,20 +4,21 @@ A user id is the strongest identity, then the browser's anonymous id, then the e
 a user id is never merged into another because of a shared browser or address; only `alias` says so outright.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import uuid_utils
-from sqlalchemy import BigInteger, ColumnElement, Select, and_, delete, exists, func, insert, literal, select, update
+from sqlalchemy import BigInteger, Select, Subquery, delete, exists, func, insert, literal, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.postgres import attribution, silence
 from adapters.postgres import carts as cart_rows
 from adapters.postgres import waitlist as waiting_list
-from adapters.postgres.statements import built_once, put
+from adapters.postgres.at_once import Asked, asked_at_once
+from adapters.postgres.statements import built_once, looked_up, put
 from adapters.postgres.tables import (
     carts,
     consents,
@@ -148,9 +149,18 @@ def _primary(named: Sequence[Identity], known: dict[Identity, Account], who: Who
 
 async def serialise(connection: AsyncConnection, store_id: str, named: Sequence[Identity]) -> None:
     """Let no two lanes make a customer for the same identity; sorted, so that two can never wait for each other."""
-    keys = sorted(ids.lock_key(store_id, kind, value) for kind, value in named)
-    among_others = func.pg_advisory_xact_lock_shared(_introducing(store_id))
-    await connection.execute(select(among_others, func.pg_advisory_xact_lock(func.unnest(keys, type_=BigInteger))))
+    await asked_at_once(connection, serialised(store_id, named))
+
+
+def serialised(store_id: str, named: Iterable[Identity]) -> Asked:
+    """Return what waits until nobody else makes a customer for one of these identities, and lets nobody."""
+    return _serialise(_introducing(store_id), sorted(ids.lock_key(store_id, kind, value) for kind, value in named))
+
+
+@built_once
+def _serialise(introducing: int, keys: list[int]) -> Select[Any]:
+    among_others = func.pg_advisory_xact_lock_shared(introducing)
+    return select(among_others, func.pg_advisory_xact_lock(func.unnest(keys, type_=BigInteger)))
 
 
 async def lone_introducer(connection: AsyncConnection, store_id: str) -> None:
@@ -174,18 +184,18 @@ def columns(named: Sequence[Identity]) -> tuple[list[str], list[str]]:
 
 @built_once
 def _accounts(store_id: str, kinds: list[str], values: list[str]) -> Select[Any]:
-    account = identities.alias()
+    account, found = identities.alias(), among(store_id, kinds, values)
     has_user_id = exists().where(
-        account.c.store_id == store_id, account.c.customer_id == identities.c.customer_id, account.c.kind == "user"
+        account.c.store_id == store_id, account.c.customer_id == found.c.customer_id, account.c.kind == "user"
     )
-    return select(identities, has_user_id.label("has_user_id")).where(among(store_id, kinds, values))
+    return select(found, has_user_id.label("has_user_id"))
 
 
-def among(store_id: str, kinds: list[str], values: list[str]) -> ColumnElement[bool]:
-    """Say, in a query of `identities`, that a row is one of these."""
+def among(store_id: str, kinds: list[str], values: list[str]) -> Subquery:
+    """Find, in a query, the rows of `identities` that are one of these."""
     asked = func.unnest(kinds, values).table_valued("kind", "value").render_derived(name="asked")
-    same = and_(identities.c.kind == asked.c.kind, identities.c.value == asked.c.value)
-    return and_(identities.c.store_id == store_id, same)
+    same = (identities.c.kind == asked.c.kind, identities.c.value == asked.c.value)
+    return looked_up(select(identities).where(identities.c.store_id == store_id, *same), asked)
 
 
 async def _locked(connection: AsyncConnection, store_id: str, customer_id: UUID) -> Resolved | None:
@@ -202,7 +212,8 @@ async def _locked(connection: AsyncConnection, store_id: str, customer_id: UUID)
 @built_once
 def _lock_owner(store_id: str, kinds: list[str], values: list[str]) -> Select[Any]:
     """Find the one customer whom all these identities are known to be of, and lock the row as `_locked` does."""
-    owner = select(identities.c.customer_id).where(among(store_id, kinds, values)).group_by(identities.c.customer_id)
+    found = among(store_id, kinds, values)
+    owner = select(found.c.customer_id).group_by(found.c.customer_id)
     theirs = owner.having(func.count() == func.cardinality(kinds)).scalar_subquery()
     here = (customers.c.store_id == store_id, customers.c.customer_id == theirs)
     return select(customers.c.customer_id, customers.c.merged_into).where(*here).with_for_update(key_share=True)
@@ -279,7 +290,7 @@ async def _join_carts(connection: AsyncConnection, store_id: str, loser: UUID, w
     if loser not in found:
         return
     joined = found[winner].joined(found[loser]) if winner in found else found[loser]
-    await cart_rows.save(connection, store_id, [(winner, joined)])
+    await asked_at_once(connection, cart_rows.saved(store_id, [(winner, joined)]))
     await connection.execute(delete(carts).where(carts.c.store_id == store_id, carts.c.customer_id == loser))
 
 

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import psycopg
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.metrics import COMMIT_SECONDS, EVENTS
@@ -58,7 +58,7 @@ class _Connection:
 
     async def let_go(self) -> None:
         if self._connection is not None:
-            with suppress(SQLAlchemyError, psycopg.Error, OSError):  # a broken one is the pool's to replace
+            with suppress(SQLAlchemyError, OSError):  # a broken one is the pool's to replace
                 await self._connection.close()
         self._connection = None
 
@@ -176,9 +176,10 @@ class EventStore:
         try:
             async with asyncio.timeout(self._patience):
                 known = await write(await connection.open(), rows)
-        except (SQLAlchemyError, psycopg.Error, OSError, TimeoutError) as problem:
-            state = problem.sqlstate if isinstance(problem, psycopg.Error) else None
-            _log.warning("events not stored", error=type(problem).__name__, sqlstate=state, events=len(rows))
+        except (SQLAlchemyError, OSError, TimeoutError) as problem:
+            cause = problem.orig if isinstance(problem, DBAPIError) else problem
+            state = cause.sqlstate if isinstance(cause, psycopg.Error) else None
+            _log.warning("events not stored", error=type(cause).__name__, sqlstate=state, events=len(rows))
             if state is not None and state.startswith(_FOR_GOOD):
                 raise InvalidEvent("event", "cannot be stored") from problem
             raise Unavailable("the event could not be stored now; send it again") from problem

@@ -4,8 +4,6 @@ The count begins anew with an order, with any touch of the cart, and with each p
 at the newest look, so that the order in which looks arrive makes no difference.
 """
 
-from collections import Counter
-from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -47,17 +45,9 @@ def _this_often_enough(store_id: str, customer_id: UUID, product_id: str, window
     return _counted(mine, _anew(store_id, customer_id), window, often)
 
 
-async def looks(
-    connection: AsyncConnection, store_id: str, pairs: Collection[tuple[UUID, str]]
-) -> Counter[tuple[UUID, str]]:
-    """Count how often customers have looked at products, whether it counts or not."""
-    customer_ids, product_ids = map(list, zip(*pairs, strict=True))
-    rows = (await connection.execute(*_looks(store_id, customer_ids, product_ids))).all()
-    return Counter({(row.customer_id, row.product_id): row.looks for row in rows})
-
-
 @built_once
-def _looks(store_id: str, customer_ids: list[UUID], product_ids: list[str]) -> Select[Any]:
+def looks(store_id: str, customer_ids: list[UUID], product_ids: list[str]) -> Select[Any]:
+    """Count how often each of these customers has looked at the product beside it, whether it counts or not."""
     pair = func.unnest(customer_ids, product_ids).table_valued("customer_id", "product_id")
     pair = pair.render_derived(name="pair")
     both = (views.c.customer_id == pair.c.customer_id, views.c.product_id == pair.c.product_id)

@@ -35,6 +35,13 @@ def _newest(store_id: str) -> Select[Any]:
     )
 
 
+@built_once
+def versions(store_id: str) -> Select[Any]:
+    """Find which versions are current; a version is never changed, but a store of its name may have been another's."""
+    newest = select(plans.c.journey, plans.c.version, plans.c.created_at).where(plans.c.store_id == store_id)
+    return newest.ext(distinct_on(plans.c.journey)).order_by(plans.c.journey, plans.c.version.desc())
+
+
 async def exits_ever(connection: AsyncConnection, store_id: str) -> frozenset[str]:
     """Return every event that a version of a store's follow-ups ends runs by; a run keeps those it began with."""
     names = func.jsonb_array_elements_text(plans.c.plan["exits"])

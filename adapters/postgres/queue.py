@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from psycopg.types.json import Jsonb
 from pydantic import TypeAdapter
 from sqlalchemy import (
     Integer,
@@ -31,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from adapters.postgres.at_once import ACROSS_STORES, asked_at_once
+from adapters.postgres.at_once import ACROSS_STORES, Asked, asked_at_once
 from adapters.postgres.statements import built_once, one_of
 from adapters.postgres.tables import OPEN, events
 from adapters.postgres.tenancy import as_store
@@ -149,25 +150,36 @@ def _waiting(now: datetime) -> Select[Any]:
     return waiting.group_by(events.c.shard).order_by(func.min(events.c.received_at))
 
 
-async def take_lanes(connection: AsyncConnection, lanes: Collection[int]) -> list[int]:
-    """Try to own lanes until `leave_lanes` or the end of the connection, however that ends; return those we got."""
-    return list((await connection.execute(*_take(list(lanes)))).scalars())
+async def take_lanes(
+    connection: AsyncConnection, lanes: Collection[int], limit: int, now: datetime
+) -> tuple[list[int], list[Queued]]:
+    """Try to own lanes until `leave_lanes` or the end of the connection, however that ends, and read what is next.
+
+    Args:
+        connection: Of an engine that is `unbegun`.
+        lanes: Those that we would have.
+        limit: Events at most.
+        now: What waits for a later moment is not read.
+
+    Returns:
+        The lanes that we got, and the oldest open events in them (`next_in_lanes`).
+    """
+    taken, _, rows = await asked_at_once(connection, _take(list(lanes)), ACROSS_STORES, _next(list(lanes), limit, now))
+    ours = [row.lane for row in taken]
+    if len(ours) == len(lanes):
+        return ours, _queued(rows)
+    return ours, await next_in_lanes(connection, ours, limit, now) if ours else []
 
 
-async def leave_lanes(connection: AsyncConnection, lanes: Collection[int]) -> None:
-    """Give lanes back."""
-    await connection.execute(*_leave(list(lanes)))
+async def leave_lanes(connection: AsyncConnection) -> None:
+    """Give all lanes back that a connection owns."""
+    await asked_at_once(connection, ("select pg_advisory_unlock_all()", None))
 
 
 @built_once
 def _take(lanes: list[int]) -> Select[Any]:
     lane = _each(lanes).c.lane
     return select(lane).where(func.pg_try_advisory_lock(_LANES, cast(lane, Integer)))
-
-
-@built_once
-def _leave(lanes: list[int]) -> Select[Any]:
-    return select(func.pg_advisory_unlock(_LANES, cast(_each(lanes).c.lane, Integer)))
 
 
 def _each(lanes: list[int]) -> TableValuedAlias:
@@ -185,6 +197,11 @@ async def next_in_lanes(connection: AsyncConnection, lanes: Collection[int], lim
 
     An event that waits for its retry holds back the other events of the same identity, and only those.
     """
+    _, rows = await asked_at_once(connection, ACROSS_STORES, _next(list(lanes), limit, now))
+    return _queued(rows)
+
+
+def _queued(rows: Iterable[Any]) -> list[Queued]:
     return [
         Queued(
             row,
@@ -192,7 +209,7 @@ async def next_in_lanes(connection: AsyncConnection, lanes: Collection[int], lim
             None if row.state == "pending" else _COMMANDS.validate_python(row.commands or []),
             row.traceparent,
         )
-        for row in (await connection.execute(*_next(list(lanes), limit, now))).all()
+        for row in rows
     ]
 
 
@@ -207,15 +224,17 @@ def _next(lanes: list[int], limit: int, now: datetime) -> Select[Any]:
     return select(found).select_from(each.join(found, true())).order_by(found.c.id).limit(limit)
 
 
-async def still_pending(connection: AsyncConnection, batch: Sequence[Queued]) -> list[Queued]:
-    """Lock those of these events that nobody has applied meanwhile, and read what they say.
+def still_pending(batch: Sequence[Queued]) -> Asked:
+    """Lock those of these events that nobody has applied meanwhile, and read what they say (`read`).
 
     Whoever loses the connection that owns a lane does not notice before the batch is through; the next owner
     must not apply the same events again and overwrite the commands that are owed for them.
     """
-    if not batch:
-        return []
-    locked = (await connection.execute(*_lock([queued.id for queued in batch]))).all()
+    return _lock([queued.id for queued in batch])
+
+
+def read(batch: Sequence[Queued], locked: Iterable[Any]) -> list[Queued]:
+    """Return those of a batch that are still pending, in its order, with what they say."""
     payloads = {row.id: row.payload for row in locked}
     pending = [queued for queued in batch if queued.id in payloads]
     for queued in pending:
@@ -230,25 +249,17 @@ def _lock(event_ids: list[UUID]) -> Select[Any]:
     return read.where(*here).order_by(events.c.id).with_for_update()
 
 
-async def mark_applied(connection: AsyncConnection, commands: Mapping[UUID, Sequence[Command]]) -> None:
+def applied(commands: Mapping[UUID, Sequence[Command]]) -> list[Asked]:
     """Note that these events changed the state, and what is still to be done for them in Temporal."""
-    if not commands:
-        return
     done = [event_id for event_id, todo in commands.items() if not todo]
-    if done:
-        await mark_routed(connection, done)
-    owed = [{"event": i, "todo": _COMMANDS.dump_python(list(c), mode="json")} for i, c in commands.items() if c]
-    if owed:
-        await connection.execute(_APPLIED, owed)
-
-
-async def pass_by(connection: AsyncConnection, event_ids: Sequence[UUID]) -> set[UUID]:
-    """Note that nothing had to be done for these events; return those of which somebody else has noted it meanwhile."""
-    return set((await connection.execute(*_passed_by(list(event_ids)))).scalars()) if event_ids else set()
+    owed = {event_id: _COMMANDS.dump_python(list(todo), mode="json") for event_id, todo in commands.items() if todo}
+    noted: list[Asked] = [routed(done)] if done else []
+    return noted + [(_APPLIED, {"event": event_id, "todo": Jsonb(todo)}) for event_id, todo in owed.items()]
 
 
 @built_once
-def _passed_by(event_ids: list[UUID]) -> Select[UUID]:
+def passed_by(event_ids: list[UUID]) -> Select[UUID]:
+    """Note that nothing had to be done for these events; find those of which somebody else has noted it meanwhile."""
     here = (one_of(events.c.id, event_ids), _PENDING)
     change = update(events).where(*here).values(state="routed", error=None, retry_at=None)
     passed = change.returning(events.c.id).cte("passed")
@@ -256,14 +267,9 @@ def _passed_by(event_ids: list[UUID]) -> Select[UUID]:
     return select(cast(each.c.id, Uuid)).where(each.c.id.not_in(select(passed.c.id)))
 
 
-async def mark_routed(connection: AsyncConnection, event_ids: Sequence[UUID]) -> None:
-    """Note that everything was done for these events."""
-    if event_ids:
-        await connection.execute(*_routed(list(event_ids)))
-
-
 @built_once
-def _routed(event_ids: list[UUID]) -> Update:
+def routed(event_ids: list[UUID]) -> Update:
+    """Note that everything was done for these events."""
     change = update(events).where(one_of(events.c.id, event_ids))
     return change.values(state="routed", error=None, retry_at=None, commands=None)
 

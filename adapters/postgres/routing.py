@@ -4,7 +4,7 @@ All in the caller's transaction; the commands are kept with the event, so nothin
 the call to Temporal.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -24,8 +24,11 @@ from adapters.postgres import (
     snapshots,
     tombstones,
 )
+from adapters.postgres.acquaintance import Acquainted
 from adapters.postgres.apply import Applying, Derived, apply, browsing, catalogue
-from adapters.postgres.batch import Batch, Terms, Understood
+from adapters.postgres.at_once import Asked, asked_at_once
+from adapters.postgres.batch import Batch, Settled, Terms, Understood
+from adapters.postgres.catalogue import listing
 from adapters.postgres.identities import Resolved
 from adapters.postgres.queue import Queued
 from adapters.postgres.statements import built_once
@@ -33,7 +36,7 @@ from adapters.postgres.tables import stores
 from domain.commands import Command, EndRun, JoinRun, SignalRun
 from domain.decoding import facts
 from domain.decoding.subject import shown
-from domain.events import Event
+from domain.events import Event, Who
 from domain.facts import ConsentPending, EventHeard, Fact, OrderPlaced, ProductViewed
 from domain.follow_ups import PURCHASE
 from domain.plans import BrowseAbandonmentPlan, FollowUpPlan
@@ -43,11 +46,38 @@ from domain.vocabulary import canonical, heard_as
 from workflows import enrolment
 
 
-async def settle(connection: AsyncConnection, store_id: str, batch: Batch) -> Terms:
-    """Read what a store has settled, once in a batch."""
-    if store_id not in batch.terms:
-        batch.terms[store_id] = await _terms(connection, store_id)
-    return batch.terms[store_id]
+async def settle(
+    connection: AsyncConnection,
+    store_id: str,
+    batch: Batch,
+    *,
+    before: Sequence[Asked] = (),
+    beside: Sequence[Asked] = (),
+) -> list[Sequence[Any]]:
+    """Read what a store has settled, once in a batch (`batch.terms`).
+
+    What was understood before is not understood again as long as the store's row and the versions of its plans are the
+    same.
+
+    Args:
+        connection: Where it is asked.
+        store_id: The store.
+        batch: Remembers it.
+        before: What is asked before, at once.
+        beside: What is asked after it, at once.
+
+    Returns:
+        What `beside` was answered.
+    """
+    # A new plan waits for the batches that still begin runs with the old one, so that whoever moves runs finds them.
+    mine = (_settled(store_id), plans.versions(store_id))
+    answers = (await asked_at_once(connection, *before, *mine, *beside))[len(before) :]
+    rows = (*answers[0], *answers[1])
+    known = batch.settled.get(store_id)
+    if known is None or known.rows != rows:
+        known = batch.settled[store_id] = Settled(rows, await _understood_terms(connection, store_id, answers[0]))
+    batch.terms[store_id] = known.terms
+    return answers[2:]
 
 
 async def prepare(connection: AsyncConnection, told: Sequence[tuple[Event, datetime]], batch: Batch) -> None:
@@ -59,33 +89,72 @@ async def prepare(connection: AsyncConnection, told: Sequence[tuple[Event, datet
         batch: Remembers what is found, until they are applied.
     """
     store_id = told[0][0].store_id
-    terms = await settle(connection, store_id, batch)
+    if store_id not in batch.terms:
+        await settle(connection, store_id, batch)
+    terms = batch.terms[store_id]
     refused = await tombstones.refused(connection, store_id, [e for e, _ in told]) if terms.erasures else ()
     understood = {e.id: Understood(refused=True) if e.id in refused else _understood(e, terms) for e, _ in told}
     batch.understood |= understood
     all_facts = [fact for means in understood.values() for fact in means.facts]
+    about = [(event, at, understood[event.id]) for event, at in told if understood[event.id].about_customer]
+    named = acquaintance.companies([(event.who, means.previous_id, at) for event, at, means in about])
+    looked_at = catalogue.looked_at(store_id, all_facts, batch)
+    listed, owned = await asked_at_once(connection, listing(store_id, looked_at), acquaintance.owners(store_id, named))
+    catalogue.remember(store_id, looked_at, listed, batch)
     # Before any customer's row: whoever waits for a product then keeps no customer from others.
     await catalogue.hold(connection, store_id, all_facts, batch)
-    about = [(event, at, understood[event.id]) for event, at in told if understood[event.id].about_customer]
-    named = [(event.who, means.previous_id, at) for event, at, means in about]
-    plain = await acquaintance.acquaint(connection, store_id, named)
+    found = await acquaintance.acquaint(connection, store_id, named, owned)
+    if found.plain:
+        await _lock(connection, store_id, about, found, told[0][1], batch)
+
+
+_About = Sequence[tuple[Event, datetime, Understood]]
+
+
+async def _lock(
+    connection: AsyncConnection, store_id: str, about: _About, found: Acquainted, now: datetime, batch: Batch
+) -> None:
+    """Lock the customers of events, and read under the lock what is going to be asked of them."""
+    locking = found.locking(store_id)
+    entering = _entering(store_id, about, found.plain, batch)
+    reading = snapshots.reading(store_id, entering, now) if entering else ()
+    counting = browsing.counting(store_id, _looks(about, found.plain), batch)
+    rows, *answers = await asked_at_once(connection, *locking, *reading, *counting)
+    answers = answers[len(locking) - 1 :]
+    plain = found.locked(rows)
     batch.customers |= {(store_id, who): customer_id for who, customer_id in plain.items()}
     batch.locked |= {(store_id, customer_id) for customer_id in plain.values()}
-    looks = [
+    if entering:
+        snapshots.remember(store_id, entering & set(plain.values()), answers[:2], now, batch)
+    looks = _looks(about, plain)
+    # What the events say of who is who, and what reads looks, must find those before it, and no other.
+    if (
+        looks
+        and all(e.who in plain or e.who.customer_id for e, _, _ in about)
+        and not any(browsing.looks_back(fact) for means in batch.understood.values() for fact in means.facts)
+    ):
+        browsing.keep_ahead(store_id, looks, answers[len(reading)] if counting else (), batch)
+
+
+def _looks(about: _About, plain: Mapping[Who, UUID]) -> list[browsing.Look]:
+    """Return the looks at products of customers of whom it is plain who they are."""
+    return [
         (event.id, plain[event.who], fact)
         for event, _, means in about
         for fact in means.facts
         if isinstance(fact, ProductViewed) and event.who in plain
     ]
-    # What the events say of who is who, and what reads looks, must find those before it, and no other.
-    if (
-        looks
-        and all(e.who in plain or e.who.customer_id for e, _, _ in about)
-        and not any(map(browsing.looks_back, all_facts))
-    ):
-        await browsing.keep_ahead(connection, store_id, looks, batch)
-    entering = {plain[e.who] for e, _, m in about if e.who in plain and any(map(snapshots.needed_for, m.facts))}
-    await snapshots.remember(connection, store_id, entering, told[0][1], batch)
+
+
+def _entering(store_id: str, about: _About, plain: Mapping[Who, UUID], batch: Batch) -> set[UUID]:
+    """Return the customers of whom the enrolment rules are going to ask, and who are not remembered yet."""
+    asked = {plain[e.who] for e, _, m in about if e.who in plain and any(map(snapshots.needed_for, m.facts))}
+    return {customer_id for customer_id in asked if (store_id, customer_id) not in batch.snapshots}
+
+
+def unwritten(store_id: str, batch: Batch) -> list[Asked]:
+    """Return what a batch has left to be written for a store, and has no longer left then."""
+    return [*batch.unwritten.pop(store_id, ()), *carts.written(store_id, batch)]
 
 
 async def route(connection: AsyncConnection, event: Event, now: datetime, batch: Batch) -> list[Command]:
@@ -164,9 +233,8 @@ async def _resolved(
     return resolved
 
 
-async def _terms(connection: AsyncConnection, store_id: str) -> Terms:
-    store = (await connection.execute(*_settled(store_id))).one_or_none()
-    settled = {} if store is None else dict(store._mapping)
+async def _understood_terms(connection: AsyncConnection, store_id: str, rows: Sequence[Any]) -> Terms:
+    settled = rows[0]._asdict() if rows else {}
     known = await plans.current(connection, store_id)
     follow_ups = [offer.plan for offer in known.values() if isinstance(offer.plan, FollowUpPlan)]
     if not follow_ups:
@@ -180,7 +248,6 @@ async def _terms(connection: AsyncConnection, store_id: str) -> Terms:
 def _settled(store_id: str) -> Select[Any]:
     erasures = tombstones.laid(store_id).label("erasures")
     query = select(stores.c.currency, stores.c.timezone, erasures).where(stores.c.store_id == store_id)
-    # A new plan waits for the batches that still begin runs with the old one, so that whoever moves runs finds them.
     return query.with_for_update(read=True)
 
 

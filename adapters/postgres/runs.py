@@ -1,43 +1,45 @@
 """Runs as Postgres knows them: begun and ended in the transaction that applies the fact."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, Update, func, select, update
+from psycopg.types.json import Jsonb
+from sqlalchemy import Select, Text, Update, any_, func, literal, select, update
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.postgres import pauses
+from adapters.postgres.at_once import asked_at_once
 from adapters.postgres.statements import built_once, one_of
 from adapters.postgres.tables import messages, runs
 from domain.commands import Command, EndRun, NewRun, RestartRun, SignalRun, StartRun
 from domain.delivery import Result
 from domain.runs import Outcome, RunState
 
+_WENT_OUT = [Result.SENT.value, "sending", Result.UNKNOWN.value]
 ALL_STEPS_DONE = "all steps done"
 """Why a run is over that nothing ended before its time."""
 
 _NEW = upsert(runs).on_conflict_do_nothing(index_elements=[runs.c.store_id, runs.c.run_id]).returning(runs.c.run_id)
 
 
-async def open_runs(
-    connection: AsyncConnection, store_id: str, customer_ids: list[UUID], now: datetime
-) -> list[RunState]:
-    """Return the runs under way of customers, oldest first."""
-    rows = (await connection.execute(*_open(store_id, customer_ids, now))).all()
+def states(rows: Iterable[Any]) -> list[RunState]:
+    """Return what runs are like, of what `under_way` finds."""
     return [RunState.model_validate(row, from_attributes=True) for row in rows]
 
 
 @built_once
-def _open(store_id: str, customer_ids: list[UUID], now: datetime) -> Select[Any]:
+def under_way(store_id: str, customer_ids: list[UUID], now: datetime) -> Select[Any]:
+    """Find the runs under way of customers, oldest first."""
     sent = (
         select(func.count())
         .where(
             messages.c.store_id == runs.c.store_id,
             messages.c.run_id == runs.c.run_id,
-            messages.c.state.in_([Result.SENT, "sending", Result.UNKNOWN]),
+            messages.c.state == any_(literal(_WENT_OUT, ARRAY(Text))),
         )
         .scalar_subquery()
     )
@@ -95,15 +97,16 @@ async def end_gone(connection: AsyncConnection, store_id: str, command: Command,
 
 
 async def _begin(connection: AsyncConnection, store_id: str, run: NewRun, now: datetime) -> bool:
-    # A run that was never closed here (terminated in Temporal) gives its workflow id to its successor.
-    await connection.execute(*_expire(store_id, run.workflow_id, run.run_id, now))
     row: dict[str, Any] = {
         "store_id": store_id,
         "begun_at": now,
         **run.model_dump(include={"run_id", "workflow_id", "journey", "customer_id", "product_id", "order_id"}),
         **run.model_dump(include={"plan_version", "since", "expires_at", "trigger_event", "began_by", "exits"}),
     }
-    if (await connection.execute(_NEW, row)).first() is not None:
+    # A run that was never closed here (terminated in Temporal) gives its workflow id to its successor.
+    stale = _expire(store_id, run.workflow_id, run.run_id, now)
+    _, made = await asked_at_once(connection, stale, (_NEW, row | {"exits": Jsonb(list(run.exits))}))
+    if made:
         return True
     known = select(runs.c.ended_at).where(runs.c.store_id == store_id, runs.c.run_id == run.run_id)
     return (await connection.execute(known)).scalar_one() is None

@@ -8,12 +8,13 @@ they have changed.
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Any, LiteralString
 from uuid import UUID
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.postgres import consents, runs
+from adapters.postgres.at_once import Asked, asked_at_once
 from adapters.postgres.batch import Batch
 from domain.cart import Cart
 from domain.commands import Command, RestartRun, StartRun
@@ -38,22 +39,22 @@ from domain.runs import RunState
 from domain.snapshot import Snapshot
 
 # What a customer has, bought, entered and got.
-_HISTORY = text("""
+_HISTORY: LiteralString = """
     select who.customer_id, bought.*,
-           (select c.cart from carts c where c.store_id = :store_id and c.customer_id = who.customer_id) as cart,
+           (select c.cart from carts c where c.store_id = %(store_id)s and c.customer_id = who.customer_id) as cart,
            (select array_agg(distinct r.journey) from runs r
-             where r.store_id = :store_id and r.customer_id = who.customer_id) as begun,
+             where r.store_id = %(store_id)s and r.customer_id = who.customer_id) as begun,
            (select jsonb_object_agg(newest.journey, newest.at) from (
                select m.journey, max(m.sending_at) as at from messages m
-                where m.store_id = :store_id and m.customer_id = who.customer_id and m.state in ('sent', 'unknown')
+                where m.store_id = %(store_id)s and m.customer_id = who.customer_id and m.state in ('sent', 'unknown')
                 group by m.journey) newest) as last_sent
-      from unnest(cast(:customer_ids as uuid[])) as who (customer_id)
+      from unnest(cast(%(customer_ids)s as uuid[])) as who (customer_id)
      cross join lateral (
            select count(o.placed_at) filter (where o.status = 'placed') as orders,
                   max(o.placed_at) filter (where o.status = 'placed') as last_order_at,
                   max(o.placed_at) as last_purchase_at
-             from orders o where o.store_id = :store_id and o.customer_id = who.customer_id) bought
-""")
+             from orders o where o.store_id = %(store_id)s and o.customer_id = who.customer_id) bought
+"""
 _LEAVE_IT = (
     CartLineChanged, CartReported, ConsentChanged, NewsletterSubscribed, ProductChanged, ProductViewed, ProfileChanged,
     SignedUp, ViewTimed,
@@ -77,15 +78,20 @@ def outdated_by(fact: Fact, store_id: str, customer_id: UUID | None, batch: Batc
         batch.snapshots.clear()
 
 
-async def remember(
-    connection: AsyncConnection, store_id: str, customer_ids: Iterable[UUID], now: datetime, batch: Batch
+def reading(store_id: str, customer_ids: Iterable[UUID], now: datetime) -> tuple[Asked, Asked]:
+    """Read what snapshots of customers are made of: their runs, and all the rest."""
+    wanted = list(customer_ids)
+    return runs.under_way(store_id, wanted, now), (_HISTORY, {"store_id": store_id, "customer_ids": wanted})
+
+
+def remember(
+    store_id: str, customer_ids: Iterable[UUID], found: Sequence[Sequence[Any]], now: datetime, batch: Batch
 ) -> None:
-    """Read customers whose rows are locked, together."""
-    wanted = [customer_id for customer_id in customer_ids if (store_id, customer_id) not in batch.snapshots]
-    if wanted:
-        for customer_id, snapshot in (await _read(connection, store_id, wanted, now, batch)).items():
-            batch.snapshots[store_id, customer_id] = snapshot
-            batch.runs_changed.discard((store_id, customer_id))
+    """Remember snapshots of customers whose rows are locked, of what `reading` has found."""
+    snapshots = _made(store_id, found, now, batch)
+    for customer_id in customer_ids:
+        batch.snapshots[store_id, customer_id] = snapshots[customer_id]
+        batch.runs_changed.discard((store_id, customer_id))
 
 
 def runs_changed(store_id: str, customer_id: UUID, written: Sequence[Command], batch: Batch) -> None:
@@ -119,40 +125,40 @@ async def snapshot(
     key = (store_id, customer_id)
     known = batch.snapshots.get(key)
     if known is None or known.now != now:
-        known = (await _read(connection, store_id, [customer_id], now, batch))[customer_id]
+        found = await asked_at_once(connection, *reading(store_id, [customer_id], now))
+        known = _made(store_id, found, now, batch)[customer_id]
         if key in batch.locked:
             batch.snapshots[key] = known
             batch.runs_changed.discard(key)
     elif key in batch.runs_changed:
-        under_way = await runs.open_runs(connection, store_id, [customer_id], now)
+        (rows,) = await asked_at_once(connection, runs.under_way(store_id, [customer_id], now))
+        under_way = runs.states(rows)
         known = batch.snapshots[key] = known.model_copy(update={"open_runs": tuple(under_way)})
         batch.runs_changed.discard(key)
     unconfirmed = await _unconfirmed(connection, store_id, customer_id, known)
     return known.model_copy(update={"trigger": str(event.id), "unconfirmed": unconfirmed})
 
 
-async def _read(
-    connection: AsyncConnection, store_id: str, customer_ids: list[UUID], now: datetime, batch: Batch
-) -> dict[UUID, Snapshot]:
+def _made(store_id: str, found: Sequence[Sequence[Any]], now: datetime, batch: Batch) -> dict[UUID, Snapshot]:
+    open_runs, history = found
     under_way: dict[UUID, list[RunState]] = defaultdict(list)
-    for run in await runs.open_runs(connection, store_id, customer_ids, now):
+    for run in runs.states(open_runs):
         under_way[run.customer_id].append(run)
-    asked = {"store_id": store_id, "customer_ids": customer_ids}
     nobody = batch.terms[store_id].snapshot(store_id, now)
     return {
-        found.customer_id: nobody.model_copy(
+        who.customer_id: nobody.model_copy(
             update={
-                "customer_id": found.customer_id,
-                "cart": batch.carts.get((store_id, found.customer_id)) or Cart.model_validate(found.cart or {}),
-                "orders": found.orders,
-                "last_order_at": found.last_order_at,
-                "last_purchase_at": found.last_purchase_at,
-                "open_runs": tuple(under_way[found.customer_id]),
-                "begun": frozenset(found.begun or ()),
-                "last_sent": {journey: datetime.fromisoformat(at) for journey, at in (found.last_sent or {}).items()},
+                "customer_id": who.customer_id,
+                "cart": batch.carts.get((store_id, who.customer_id)) or Cart.model_validate(who.cart or {}),
+                "orders": who.orders,
+                "last_order_at": who.last_order_at,
+                "last_purchase_at": who.last_purchase_at,
+                "open_runs": tuple(under_way[who.customer_id]),
+                "begun": frozenset(who.begun or ()),
+                "last_sent": {journey: datetime.fromisoformat(at) for journey, at in (who.last_sent or {}).items()},
             }
         )
-        for found in (await connection.execute(_HISTORY, asked)).all()
+        for who in history
     }
 
 

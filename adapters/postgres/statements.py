@@ -21,12 +21,16 @@ from sqlalchemy import (
     Executable,
     Interval,
     Select,
+    Subquery,
     Table,
+    TableValuedAlias,
     Text,
     Uuid,
     any_,
     bindparam,
     func,
+    select,
+    true,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, Insert
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -76,6 +80,20 @@ def one_of(column: ColumnElement[Any], values: list[Any]) -> ColumnElement[bool]
     """Say that a column has one of the values of an array: `in_` for a statement that is built once."""
     placeholder: Any = values
     return column == any_(placeholder)
+
+
+def looked_up(one: Select[Any], each: TableValuedAlias) -> Subquery:
+    """Look up one row for each of what an array holds, in its order, as if each had been asked for by itself.
+
+    With `= any(…)` or a join Postgres may rather read the whole table: it was small when the plan was made, or has
+    grown since it was analysed (docs/adr/0046-plans-from-the-start.md).
+
+    Args:
+        one: Finds the row, by values of `each`.
+        each: The array, as a table.
+    """
+    found = one.limit(1).correlate(each).lateral("found")
+    return select(found).select_from(each.join(found, true())).subquery("looked_up")
 
 
 def any_of(query: Select[Any], *more: Any) -> ColumnElement[Any]:

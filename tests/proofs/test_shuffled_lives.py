@@ -19,10 +19,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from adapters.postgres import carts, stores
+from adapters.postgres import stores
+from adapters.postgres.at_once import asked_at_once
 from adapters.postgres.batch import Batch
 from adapters.postgres.ledger import PostgresLedger
-from adapters.postgres.routing import route
+from adapters.postgres.routing import route, unwritten
 from adapters.postgres.tables import runs
 from adapters.postgres.tenancy import as_store
 from domain.delivery import CartQuiet, Condition, OrderStands, Result, Slot
@@ -105,7 +106,7 @@ async def messages_of(engine: AsyncEngine, arrivals: list[tuple[float, Event]]) 
             mine = event._replace(store_id=teller.store_id)
             batch = Batch()
             await route(connection, mine, START + timedelta(seconds=seconds), batch)
-            await carts.write(connection, teller.store_id, batch)
+            await asked_at_once(connection, *unwritten(teller.store_id, batch))
     ledger, compared = PostgresLedger(engine), set(PLANS)
     if any(event.name == "Order Refunded" for _, event in arrivals):
         compared -= {"welcome", "win-back"}

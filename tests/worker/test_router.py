@@ -16,7 +16,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.postgres import queue, routing
-from adapters.postgres.at_once import unbegun
+from adapters.postgres.at_once import asked_at_once, unbegun
 from adapters.postgres.batch import Batch
 from adapters.postgres.engine import create_engine
 from adapters.postgres.identities import new_id
@@ -375,7 +375,8 @@ async def test_an_event_that_nothing_comes_of_is_noted_by_one_router(
 
     async def pass_by(*events: Event) -> set[UUID]:
         async with as_store(engine, both[0].store_id) as connection:
-            return await queue.pass_by(connection, [event.id for event in events])
+            (rows,) = await asked_at_once(connection, queue.passed_by([event.id for event in events]))
+            return {row.id for row in rows}
 
     assert await pass_by(both[0]) == set()
     assert await pass_by(*both) == {both[0].id}
@@ -391,11 +392,12 @@ async def test_two_routers_that_both_read_an_event_apply_it_once(
 
     async def apply() -> Sequence[Command]:
         async with as_store(engine, event.store_id) as connection:
-            if not await queue.still_pending(connection, [Queued(event)]):
+            (locked,) = await asked_at_once(connection, queue.still_pending([Queued(event)]))
+            if not locked:
                 return ()
             commands = await routing.route(connection, event, clock(), Batch())
             await asyncio.sleep(0)
-            await queue.mark_applied(connection, {event.id: commands})
+            await asked_at_once(connection, *queue.applied({event.id: commands}))
             return commands
 
     applied = await asyncio.gather(*(apply() for _ in range(4)))

@@ -1,7 +1,7 @@
 """Browsing: what customers look at, products and our messages."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -9,10 +9,10 @@ from uuid import UUID
 from sqlalchemy import Text, cast, func, select, update
 from sqlalchemy.dialects.postgresql import Insert
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.postgres import attribution, carts, interest
 from adapters.postgres.apply.applying import Applying, Derived
+from adapters.postgres.at_once import Asked
 from adapters.postgres.batch import Batch
 from adapters.postgres.statements import built_once
 from adapters.postgres.tables import views
@@ -59,20 +59,30 @@ def looks_back(fact: Fact) -> bool:
     return told or isinstance(fact, ViewTimed | PriceDropped | PriceRose | ProductWatched)
 
 
-async def keep_ahead(
-    connection: AsyncConnection, store_id: str, looks: Sequence[tuple[UUID, UUID, ProductViewed]], batch: Batch
-) -> None:
+Look = tuple[UUID, UUID, ProductViewed]
+"""By which event, and by which customer."""
+
+
+def counting(store_id: str, looks: Collection[Look], batch: Batch) -> list[Asked]:
+    """Count the looks that came before these, if it matters to anybody how many they are."""
+    if not looks or not _plan(store_id, batch).enabled:
+        return []
+    pairs = {(customer_id, fact.product_id) for _, customer_id, fact in looks}
+    return [interest.looks(store_id, [who for who, _ in pairs], [product_id for _, product_id in pairs])]
+
+
+def keep_ahead(store_id: str, looks: Sequence[Look], counted: Iterable[Any], batch: Batch) -> None:
     """Keep looks of a batch together, if none of them can be one of many.
 
     Args:
-        connection: In a transaction that holds the customers' locks.
         store_id: The store.
-        looks: By which event and which customer; nothing else in the batch may read or change a look.
-        batch: Remembers which are kept.
+        looks: Of customers who are locked; nothing else in the batch may read or change a look.
+        counted: What `counting` has found.
+        batch: Keeps what is to be written, and remembers of which looks.
     """
-    plan = offered(batch.terms[store_id].plans, "browse-abandonment", BrowseAbandonmentPlan)
+    plan = _plan(store_id, batch)
     more = Counter((customer_id, fact.product_id) for _, customer_id, fact in looks)
-    before = await interest.looks(connection, store_id, more.keys()) if plan.enabled else Counter()
+    before = Counter({(row.customer_id, row.product_id): row.looks for row in counted})
     kept = [
         {"view_id": event_id, "customer_id": customer_id, **fact.model_dump(include=set(_TOLD))}
         for event_id, customer_id, fact in looks
@@ -80,8 +90,12 @@ async def keep_ahead(
     ]
     if kept:
         columns: Any = [[row[name] for row in kept] for name in _COLUMNS]
-        await connection.execute(*_keep(store_id, *columns))
+        batch.unwritten[store_id].append(_keep(store_id, *columns))
         batch.looked.update(row["view_id"] for row in kept)
+
+
+def _plan(store_id: str, batch: Batch) -> BrowseAbandonmentPlan:
+    return offered(batch.terms[store_id].plans, "browse-abandonment", BrowseAbandonmentPlan)
 
 
 @built_once

@@ -34,8 +34,22 @@ _PRICE = {"price_minor", "currency"}
 _ASKS = (StockRequested, ProductWatched, ProductUnwatched)
 
 
+def looked_at(store_id: str, facts: Iterable[AnyFact], batch: Batch) -> list[str]:
+    """Return the products that events of a batch look at, and that nobody has read yet (`remember`)."""
+    named = {fact.product_id for fact in facts if isinstance(fact, ProductChanged) and fact.seen}
+    return [product_id for product_id in named if (store_id, product_id) not in batch.seen]
+
+
+def remember(store_id: str, product_ids: Iterable[str], rows: Iterable[Any], batch: Batch) -> None:
+    """Remember products as they are when an event of the batch looks at them first."""
+    batch.seen |= {(store_id, product_id): None for product_id in product_ids}
+    batch.seen |= {(store_id, row.product_id): row for row in rows}
+
+
 async def hold(connection: AsyncConnection, store_id: str, facts: Collection[AnyFact], batch: Batch) -> None:
     """Lock the products that the facts of a batch change or ask for, all of them in one order.
+
+    Those that are looked at are remembered already.
 
     A product and those who ask for it are told of in different lanes. Of a restock and a request that are applied at
     the same time, in two transactions that cannot see each other, whichever comes second has to see the first. So a
@@ -43,7 +57,6 @@ async def hold(connection: AsyncConnection, store_id: str, facts: Collection[Any
     that says nothing new is no change.
     """
     told = [fact for fact in facts if isinstance(fact, ProductChanged)]
-    await _remember(connection, store_id, {fact.product_id for fact in told if fact.seen}, batch)
     alone = {f.product_id for f in told if not f.seen or _news(f, batch.seen[store_id, f.product_id])[1]}
     asked_for = {fact.product_id for fact in facts if isinstance(fact, _ASKS)}
     if alone or asked_for:
@@ -70,17 +83,10 @@ async def product(on: Applying, fact: ProductChanged) -> list[Derived]:
     return []
 
 
-async def _remember(connection: AsyncConnection, store_id: str, product_ids: Iterable[str], batch: Batch) -> None:
-    """Read products that events of a batch look at, together; they stay as they were when an event last looked."""
-    unseen = [product_id for product_id in product_ids if (store_id, product_id) not in batch.seen]
-    if unseen:
-        batch.seen |= {(store_id, product_id): None for product_id in unseen}
-        batch.seen |= {(store_id, row.product_id): row for row in await listed(connection, store_id, unseen)}
-
-
-async def _row_seen(on: Applying, product_id: str) -> Row[Any] | None:
-    """Return a product as it was when an event of the batch last looked."""
-    await _remember(on.connection, on.store_id, [product_id], on.batch)
+async def _row_seen(on: Applying, product_id: str) -> Any:
+    """Return the row of a product as it was when an event of the batch last looked."""
+    if (on.store_id, product_id) not in on.batch.seen:
+        remember(on.store_id, [product_id], await listed(on.connection, on.store_id, [product_id]), on.batch)
     return on.batch.seen[on.store_id, product_id]
 
 
@@ -95,7 +101,7 @@ def _lock(keys: list[int], alone: list[bool]) -> Select[Any]:
     return select(case((each.c.alone, func.pg_advisory_xact_lock(each.c.key)), else_=beside_others))
 
 
-def _news(fact: ProductChanged, row: Row[Any] | None) -> tuple[dict[str, Any], bool]:
+def _news(fact: ProductChanged, row: Any) -> tuple[dict[str, Any], bool]:
     """Return the fields of which this is the newest word, and whether any of them is another than we knew."""
     told = fact.model_dump(
         include={"name", "category", "url", "image_url", "price_minor", "currency", "stock", "withdrawn"}

@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from adapters.postgres import carts
+from adapters.postgres.at_once import asked_at_once
 from adapters.postgres.batch import Batch
 from adapters.postgres.identities import new_id
-from adapters.postgres.routing import prepare, route
+from adapters.postgres.routing import prepare, route, unwritten
 from adapters.postgres.tables import identities, messages, runs
 from adapters.postgres.tenancy import as_store
 from domain import ids
@@ -56,7 +56,7 @@ class Telling:
             await prepare(connection, [(event, now) for event in mine], batch)
         for event in mine:
             await route(connection, event, now, batch)
-        await carts.write(connection, self.store_id, batch)
+        await asked_at_once(connection, *unwritten(self.store_id, batch))
 
     async def customer(self, value: str = "ada", kind: str = "user") -> UUID:
         """Return who an identity stands for."""

@@ -6,11 +6,12 @@ from uuid import UUID
 import psycopg
 import pytest
 from sqlalchemy import Text, bindparam, cast, insert, select, text
+from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.postgres.at_once import COMMIT, as_store_at_once, asked_at_once, begun, unbegun
 from adapters.postgres.tables import customers
-from adapters.postgres.tenancy import as_store
+from adapters.postgres.tenancy import act_as, as_store
 from tests.adapters.postgres.conftest import START
 from tests.conftest import Shop
 
@@ -95,7 +96,7 @@ async def test_a_commit_may_be_asked_for_with_the_last_statement(engine: AsyncEn
 async def test_what_is_asked_at_once_sees_one_store(engine: AsyncEngine, store: Shop) -> None:
     """G7: and may not write into another."""
     async with unbegun(engine).connect() as connection:
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        with pytest.raises(ProgrammingError, match="row-level security"):
             await asked_at_once(connection, *begun("mugs"), (CREATED, WHO | {"store_id": "other"}))
 
     assert await there(engine, "other") == []
@@ -112,7 +113,7 @@ async def test_what_is_sent_as_a_whole_is_one_transaction(engine: AsyncEngine, n
                 "insert into customers (store_id, customer_id, first_name, created_at) values ('mugs', %s, %s, %s)",
                 (ADA, name, START),
             )
-    except psycopg.Error as problem:
+    except DBAPIError as problem:
         error = problem
 
     assert await there(engine, "mugs") == stays
@@ -130,8 +131,18 @@ async def test_of_what_is_sent_as_a_whole_nothing_stays_if_the_last_of_it_fails(
             for _ in range(2):
                 await driver.execute(created, (ADA, START))
 
-    with pytest.raises(psycopg.errors.UniqueViolation):
+    with pytest.raises(IntegrityError):
         await twice()
+    assert await there(engine, "mugs") == []
+
+
+async def test_in_the_midst_of_a_transaction_anything_may_be_asked_at_once(engine: AsyncEngine, store: Shop) -> None:
+    """Whoever began it commits it, or does not."""
+    async with engine.connect() as connection:
+        await act_as(connection, "mugs")
+        _, seen = await asked_at_once(connection, (CREATED, WHO | {"store_id": "mugs"}), (COUNTED, None))
+
+    assert len(seen) == 1
     assert await there(engine, "mugs") == []
 
 

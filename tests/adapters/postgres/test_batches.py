@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from adapters.postgres import carts, snapshots
+from adapters.postgres import snapshots
+from adapters.postgres.at_once import asked_at_once
 from adapters.postgres.batch import Batch
-from adapters.postgres.routing import prepare, route
+from adapters.postgres.routing import prepare, route, unwritten
 from adapters.postgres.tables import carts as carts_table
 from adapters.postgres.tables import customers, identities, runs, views
 from adapters.postgres.tenancy import act_as
@@ -208,7 +209,7 @@ async def lived(connection: AsyncConnection, batches: list[list[Event]], apart: 
         if told:
             await prepare(connection, told, batch)
         owed = [await route(connection, event, at, batch) for event, at in told]
-        await carts.write(connection, store_id, batch)
+        await asked_at_once(connection, *unwritten(store_id, batch))
         # Runs that one event has begun stand in no order of their own.
         said += [sorted((_said(command) for command in commands), key=str) for commands in owed]
     known = await _known(connection, store_id)

@@ -22,6 +22,7 @@ from adapters.postgres.imports import CustomerImport, Progress
 from adapters.postgres.ingest import EventStore
 from adapters.postgres.keys import KeyStore
 from adapters.postgres.ledger import PostgresLedger
+from adapters.postgres.migrations.statistics import SUPPOSED
 from adapters.postgres.reports import journeys_of
 from adapters.postgres.tenancy import across_stores, as_store
 from adapters.postgres.waitlist import PostgresWaitlist
@@ -147,10 +148,10 @@ def plans() -> Plans:
     return Plans()
 
 
-@pytest.fixture
-async def watched(settings: Settings, plans: Plans) -> AsyncIterator[AsyncEngine]:
+@pytest.fixture(params=[{}])
+async def watched(settings: Settings, plans: Plans, request: pytest.FixtureRequest) -> AsyncIterator[AsyncEngine]:
     """A pool whose connections explain what they execute."""
-    engine = create_engine(settings.sqlalchemy_url)
+    engine = create_engine(settings.sqlalchemy_url, **request.param)
 
     @happens.listens_for(engine.sync_engine, "connect")
     def explain(connection: Any, _: object) -> None:
@@ -305,6 +306,35 @@ async def test_a_claim_does_not_read_the_events_of_others(
     assert conditions
     identity = re.compile("user_id|anonymous_id|email|customer_id")
     assert [condition for condition in conditions if not identity.search(condition)] == []
+
+
+@pytest.mark.parametrize("watched", [{"by_key": True}], indirect=True, ids=["as-our-processes-do"])
+@pytest.mark.parametrize("looked", ["not-yet", "when-they-were-small"])
+async def test_in_its_first_minutes_nothing_is_looked_for_among_all_that_a_store_has(
+    settings: Settings, watched: AsyncEngine, store: Shop, plans: Plans, looked: str
+) -> None:
+    """Postgres has not looked at the tables yet, or a minute ago, and keeps the plans that it makes until it does."""
+    async with await psycopg.AsyncConnection.connect(settings.psycopg_url, autocommit=True) as connection:
+        await connection.execute("delete from pg_statistic")
+        await connection.execute("update pg_class set reltuples = -1, relpages = 0 where relkind = 'r'")
+        await connection.execute(SUPPOSED)
+        few = "400" if looked == "not-yet" else "40"
+        await connection.execute(
+            _FILL.replace("4000", few).replace("analyze", "" if looked == "not-yet" else "analyze")
+        )
+    mugs = Telling(watched)
+    await a_life(mugs)
+    await messages_are_claimed(mugs)
+
+    found = {
+        (" ".join(statement.split()), node.get("Index Name", "all"))
+        for statement, explained in plans.by_statement.items()
+        for plan in explained
+        for node in _nodes(plan)
+        if re.search(r"(customers|identities|messages|runs)", node.get("Index Name", node.get("Relation Name", "")))
+        if node["Node Type"] == "Seq Scan" or re.fullmatch(r"\(store_id = [^ ]+\)", node.get("Index Cond", ""))
+    }
+    assert found == set()
 
 
 async def test_a_statement_that_reads_everything_would_be_found(

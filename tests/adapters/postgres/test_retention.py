@@ -20,7 +20,7 @@ from temporalio.testing import ActivityEnvironment
 from activities.retention import EnforceRetention, enforced, foreseen
 from adapters.postgres import partitions, plans, queue, retention_policies
 from adapters.postgres import retention as adapter
-from adapters.postgres.at_once import unbegun
+from adapters.postgres.at_once import asked_at_once, unbegun
 from adapters.postgres.engine import create_engine
 from adapters.postgres.identities import new_id
 from adapters.postgres.ingest import EventStore
@@ -217,8 +217,8 @@ async def test_events_come_in_and_are_routed_while_weeks_are_made_and_dropped(pa
             assert await door.accept([event]) == 1
             accepted.append(event.id)
             async with as_store(engine, "mugs") as connection:
-                pending = await queue.still_pending(connection, [Queued(event)])
-                await queue.mark_routed(connection, [queued.id for queued in pending])
+                (locked,) = await asked_at_once(connection, queue.still_pending([Queued(event)]))
+                await asked_at_once(connection, queue.routed([row.id for row in locked]))
 
     coming = [asyncio.create_task(keep_coming()) for _ in range(3)]
     for number in range(4):
