@@ -5,7 +5,7 @@ between repeats the commands, and each of them may be repeated (docs/adr/0008-tw
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -103,8 +103,9 @@ class Dispatch:
                 writes = [*routing.unwritten(store_id, shared), *queue.applied(todo)]
                 # What was sold is written last, and by itself: most batches have sold nothing.
                 ending = (COMMIT,) if store_id == stores[-1][0] and not shared.sales else ()
-                by_others, *_ = await asked_at_once(connection, queue.passed_by([q.id for q in idle]), *writes, *ending)
-                noted_before = {row.id for row in by_others}
+                noting = [queue.passed_by([queued.id for queued in idle])] if idle else []
+                answers = await asked_at_once(connection, *noting, *writes, *ending)
+                noted_before = {row.id for row in answers[0]} if idle else ()
                 applied += ((queued, ()) for queued in idle if queued.id not in noted_before)
                 for queued in events:
                     commands = todo.get(queued.id, queued.commands)
@@ -133,12 +134,12 @@ class Dispatch:
         telling = _without(idle, [queued for queued in events if queued.commands is None])
         (locked,) = await settle(connection, store_id, shared, before=first, beside=[queue.still_pending(telling)])
         pending = queue.read(telling, locked)
-        if guessed is not self._settled[store_id]:  # what these tell was not known before
-            still_idle = _idle(events, shared.terms[store_id])
-            (locked,) = await asked_at_once(connection, queue.still_pending(_without(still_idle, idle)))
-            also = queue.read(_without(still_idle, idle), locked)
-            pending = sorted([*_without(still_idle, pending), *also], key=attrgetter("id"))
-            idle = still_idle
+        if guessed is None or guessed.terms is not shared.terms[store_id]:
+            before, idle = idle, _idle(events, shared.terms[store_id])
+            also = _without(idle, before)  # what these tell was not known before
+            (locked,) = await asked_at_once(connection, queue.still_pending(also))
+            known = {*pending, *queue.read(also, locked)}.difference(idle)
+            pending = [queued for queued in events if queued in known]
         return idle, await self._routed(connection, pending, shared, now)
 
     async def _routed(
@@ -225,9 +226,9 @@ def _idle(events: Sequence[Queued], terms: Terms) -> list[Queued]:
     return [queued for queued in events if queued.commands is None and means_nothing(queued, terms)]
 
 
-def _without(some: Sequence[Queued], events: Sequence[Queued]) -> list[Queued]:
-    left_out = {queued.id for queued in some}
-    return [queued for queued in events if queued.id not in left_out]
+def _without(some: Collection[Queued], events: Sequence[Queued]) -> list[Queued]:
+    left_out = set(some)
+    return [queued for queued in events if queued not in left_out]
 
 
 def _by_store(batch: Sequence[Queued]) -> list[tuple[str, list[Queued]]]:

@@ -35,7 +35,8 @@ from domain.vocabulary import heard_as
 # `held` makes "acknowledged before the claim" exact (G4): an event that may forbid a message takes a share of its
 # customers' row locks until it is committed. A claim takes the whole lock, so it either waits and then sees the event,
 # or has committed before the event is acknowledged. The router's weaker lock is not in the way. Which events may forbid
-# a message is fixed, except for the exits of a store's follow-ups: one look at its plans per commit.
+# a message is fixed, except for the exits of a store's follow-ups: one look at its plans per commit. Each customer is
+# looked up by itself: joined, all of the store's were read with each commit while Postgres believed them to be few.
 _INSERT = """
     with told as (
         select cast(%(store_id)b as text) as store_id, e.*
@@ -53,16 +54,19 @@ _INSERT = """
     ), forbidding as (
         select * from told where forbids or (store_id, heard_as) in (select store_id, name from exits)
     ), held as (
-        select c.customer_id from customers c where (c.store_id, c.customer_id) in (
-            select i.store_id, i.customer_id from forbidding f
-              join identities i on i.store_id = f.store_id and i.kind = 'user' and i.value = f.user_id
-            union select i.store_id, i.customer_id from forbidding f
-              join identities i on i.store_id = f.store_id and i.kind = 'anonymous' and i.value = f.anonymous_id
-            union select i.store_id, i.customer_id from forbidding f
-              join identities i on i.store_id = f.store_id and i.kind = 'email' and i.value = f.email
-            union select m.store_id, coalesce(m.merged_into, m.customer_id) from forbidding f
-              join customers m on m.store_id = f.store_id and m.customer_id = f.customer_id
-        ) for key share of c
+        select c.customer_id from forbidding f
+         cross join lateral (
+               select i.customer_id from identities i
+                where i.store_id = f.store_id and i.kind = 'user' and i.value = f.user_id
+                union all select i.customer_id from identities i
+                where i.store_id = f.store_id and i.kind = 'anonymous' and i.value = f.anonymous_id
+                union all select i.customer_id from identities i
+                where i.store_id = f.store_id and i.kind = 'email' and i.value = f.email
+                union all select coalesce(m.merged_into, m.customer_id) from customers m
+                where m.store_id = f.store_id and m.customer_id = f.customer_id) theirs
+         cross join lateral (
+               select c.customer_id from customers c
+                where c.store_id = f.store_id and c.customer_id = theirs.customer_id for key share) c
     ), new as (
         insert into dedup_keys (store_id, message_id, event_id)
         select e.store_id, e.message_id, e.id from told e where (select count(*) from held) is not null

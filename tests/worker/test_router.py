@@ -15,7 +15,7 @@ from sqlalchemy import event as happens
 from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from adapters.postgres import queue, routing
+from adapters.postgres import plans, queue, routing
 from adapters.postgres.at_once import asked_at_once, unbegun
 from adapters.postgres.batch import Batch
 from adapters.postgres.engine import create_engine
@@ -30,6 +30,7 @@ from domain import ids
 from domain.commands import Command, RestartRun, StartRun
 from domain.errors import Unavailable
 from domain.events import Event, Who
+from domain.plans import validated
 from testing.inspection import as_owner
 from tests.conftest import Shop, SteppedClock
 from worker import lanes, main, router
@@ -381,6 +382,23 @@ async def test_an_event_that_nothing_comes_of_is_noted_by_one_router(
     assert await pass_by(both[0]) == set()
     assert await pass_by(*both) == {both[0].id}
     assert await states(engine) == {"routed": 2}
+
+
+async def test_a_plan_that_is_set_between_two_batches_is_known_to_the_second(
+    engine: AsyncEngine, door: EventStore, clock: SteppedClock, temporal: Temporal
+) -> None:
+    """Nothing came of the first event, and the router remembers what a store has settled as long as it is true."""
+    routing_on = Router(engine, temporal, clock)
+    step = {"name": "reminder", "delay": "PT1H", "template": "booking-abandoned", "topic": "abandoned_cart_emails"}
+    plan = validated("follow-up/mine", {"event": "machine_serviced", "exits": ["machine_sold"], "steps": [step]})
+    for runs in (0, 2):
+        await door.accept([told(clock, "machine_serviced", user) for user in ("ada", "bob")])
+        await door.accept([told(clock, "Button Clicked", "ada")])
+        await routing_on.route_everything()
+        begun = {command.run.customer_id for command in temporal.done if isinstance(command, StartRun)}
+        assert len(begun) == runs
+        await plans.put(engine, "mugs", "follow-up/mine", plan, clock())
+    assert await states(engine) == {"routed": 6}
 
 
 async def test_two_routers_that_both_read_an_event_apply_it_once(
