@@ -66,7 +66,7 @@ _INSERT = """
                 where m.store_id = f.store_id and m.customer_id = f.customer_id) theirs
          cross join lateral (
                select c.customer_id from customers c
-                where c.store_id = f.store_id and c.customer_id = theirs.customer_id for key share) c
+                where c.store_id = f.store_id and c.customer_id = theirs.customer_id for key share of c) c
     ), new as (
         insert into dedup_keys (store_id, message_id, event_id)
         select e.store_id, e.message_id, e.id from told e where (select count(*) from held) is not null
