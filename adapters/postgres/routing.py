@@ -45,6 +45,9 @@ from domain.snapshot import Snapshot
 from domain.vocabulary import canonical, heard_as
 from workflows import enrolment
 
+_STORES = 1_000
+"""Of how many stores a router remembers what they have settled; of the others it is understood with each batch."""
+
 
 async def settle(
     connection: AsyncConnection,
@@ -76,6 +79,8 @@ async def settle(
     known = batch.settled.get(store_id)
     if known is None or known.rows != rows:
         known = batch.settled[store_id] = Settled(rows, await _understood_terms(connection, store_id, answers[0]))
+        if len(batch.settled) > _STORES:
+            del batch.settled[next(iter(batch.settled))]
     batch.terms[store_id] = known.terms
     return answers[2:]
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from adapters.postgres import snapshots
+from adapters.postgres import routing, snapshots
 from adapters.postgres.at_once import asked_at_once
 from adapters.postgres.batch import Batch
 from adapters.postgres.routing import prepare, route, unwritten
@@ -53,6 +53,19 @@ async def test_strangers_of_a_batch_take_as_many_statements_as_one(mugs: Telling
     assert len(await mugs.rows(customers)) == 1 + 12
     assert len(await mugs.rows(identities)) == 1 + 2 * 12
     assert len(await mugs.rows(views)) == 2 + 2 * (1 + 11 + 12)
+
+
+async def test_what_is_remembered_of_stores_is_bounded(mugs: Telling, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many stores there are, a router keeps the terms of so many; the last is among them."""
+    monkeypatch.setattr(routing, "_STORES", 2)
+    batch = Batch()
+    async with mugs.engine.connect() as connection:
+        for store_id in ("a", "b", "c"):
+            await act_as(connection, store_id)
+            await routing.settle(connection, store_id, batch)
+
+    assert batch.settled.keys() == {"b", "c"}
+    assert batch.terms.keys() == {"a", "b", "c"}
 
 
 async def test_a_cart_that_is_filled_in_a_batch_is_written_once(mugs: Telling) -> None:
