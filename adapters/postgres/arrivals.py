@@ -5,7 +5,7 @@ store keeps it as evidence; it stands in `events.ip` and in the consent ledger. 
 (`domain.events.Kept`); any other is written here.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from itertools import groupby
 from operator import attrgetter
@@ -138,26 +138,32 @@ async def write(connection: AsyncConnection, rows: Sequence[Row]) -> set[UUID]:
 
 def _columns(rows: Sequence[Row]) -> dict[str, list[Any]]:
     # A column of all rows before the next one costs a processor less than all columns of one (docs/performance.md).
-    columns: dict[str, list[Any]] = {
-        "id": [row.id for row in rows],
-        "message_id": [row.message_id for row in rows],
-        "type": [row.type for row in rows],
-        "name": [row.name for row in rows],
-        "user_id": [row.who.user_id for row in rows],
-        "anonymous_id": [row.who.anonymous_id for row in rows],
-        "email": [row.who.email for row in rows],
-        "customer_id": [row.who.customer_id for row in rows],
-        "payload": [row.payload.decode() for row in rows],
-        "at": [row.at for row in rows],
-        "received_at": [row.received_at for row in rows],
-        "ip": [row.ip for row in rows],
+    _, event_ids, message_ids, types, names, whos, payloads, moments, received, addresses, parents = zip(
+        *rows, strict=True
+    )
+    user_ids, anonymous_ids, emails, customer_ids = zip(*whos, strict=True)
+    kinds = list(zip(types, names, strict=True))
+    known = {kind: (may_forbid(*kind) or None, heard_as(*kind)) for kind in set(kinds)}
+    columns: dict[str, Iterable[Any]] = {
+        "id": event_ids,
+        "message_id": message_ids,
+        "type": types,
+        "name": names,
+        "user_id": user_ids,
+        "anonymous_id": anonymous_ids,
+        "email": emails,
+        "customer_id": customer_ids,
+        "payload": [payload.decode() for payload in payloads],
+        "at": moments,
+        "received_at": received,
+        "ip": addresses,
         "shard": [ids.shard(row.store_id, row.who.lane) for row in rows],
-        "forbids": [may_forbid(row.type, row.name) or None for row in rows],
-        "heard_as": [heard_as(row.type, row.name) for row in rows],
-        "traceparent": [row.traceparent for row in rows],
+        "forbids": [known[kind][0] for kind in kinds],
+        "heard_as": [known[kind][1] for kind in kinds],
+        "traceparent": parents,
     }
     # Of a column in which nothing stands nothing is sent: `unnest` fills what is short up with nulls.
-    return {name: [] if values.count(None) == len(values) else values for name, values in columns.items()}
+    return {name: [*values] if any(value is not None for value in values) else [] for name, values in columns.items()}
 
 
 def _address(event: Event, *, whole: bool) -> str | None:
