@@ -81,9 +81,7 @@ class Batch:
         snapshots: What the rules know of locked customers, as this transaction has left it (snapshots.py).
         runs_changed: Customers among them whose runs are to be read again.
         looked: Looks at products that are kept already (apply/browsing.py).
-        seen: Products as they were when an event last looked, with the hearsay since; good enough to tell that a look
-            says nothing new.
-        hearsay: What customers' events say of products, field by field, and when (apply/hearsay.py); not written yet.
+        seen: Products as they were when an event last looked; good enough to tell that a look says nothing new.
         unwritten: What is written with the end of a store's events; nobody in the batch reads it.
         carts: Carts as this transaction leaves them, of locked customers; not written yet (carts.py).
         sales: Units sold, written at the end (sales.py).
@@ -104,7 +102,6 @@ class Batch:
         self.runs_changed: set[tuple[str, UUID]] = set()
         self.looked: set[UUID] = set()
         self.seen: dict[tuple[str, str], Any] = {}
-        self.hearsay: dict[tuple[str, str], dict[str, tuple[Any, str]]] = {}
         self.unwritten: defaultdict[str, list[Asked]] = defaultdict(list)
         self.carts: dict[tuple[str, UUID], Cart] = {}
         self.sales: Sales = Counter()

@@ -25,7 +25,7 @@ from adapters.postgres import (
     tombstones,
 )
 from adapters.postgres.acquaintance import Acquainted
-from adapters.postgres.apply import Applying, Derived, apply, browsing, catalogue, hearsay
+from adapters.postgres.apply import Applying, Derived, apply, browsing, catalogue
 from adapters.postgres.at_once import Asked, asked_at_once
 from adapters.postgres.batch import Batch, Settled, Terms, Understood
 from adapters.postgres.catalogue import listing
@@ -106,7 +106,6 @@ async def prepare(connection: AsyncConnection, told: Sequence[tuple[Event, datet
     looked_at = catalogue.looked_at(store_id, all_facts, batch)
     listed, owned = await asked_at_once(connection, listing(store_id, looked_at), acquaintance.owners(store_id, named))
     catalogue.remember(store_id, looked_at, listed, batch)
-    hearsay.gather(store_id, all_facts, batch)
     # Before any customer's row: whoever waits for a product then keeps no customer from others.
     await catalogue.hold(connection, store_id, all_facts, batch)
     found = await acquaintance.acquaint(connection, store_id, named, owned)
@@ -160,8 +159,7 @@ def _entering(store_id: str, about: _About, plain: Mapping[Who, UUID], batch: Ba
 
 def unwritten(store_id: str, batch: Batch) -> list[Asked]:
     """Return what a batch has left to be written for a store, and has no longer left then."""
-    left = batch.unwritten.pop(store_id, ())
-    return [*left, *carts.written(store_id, batch), *hearsay.written(store_id, batch)]
+    return [*batch.unwritten.pop(store_id, ()), *carts.written(store_id, batch)]
 
 
 async def route(connection: AsyncConnection, event: Event, now: datetime, batch: Batch) -> list[Command]:

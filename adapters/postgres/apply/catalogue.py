@@ -30,7 +30,7 @@ from domain.plans import PriceDropPlan
 
 # A price in a customer's event may be of the day before, or of that customer alone, or made up. It serves as long as
 # the back office has told none; then it counts for nothing, whenever it was.
-PRICE = {"price_minor", "currency"}
+_PRICE = {"price_minor", "currency"}
 _ASKS = (StockRequested, ProductWatched, ProductUnwatched)
 
 
@@ -46,11 +46,6 @@ def remember(store_id: str, product_ids: Iterable[str], rows: Iterable[Any], bat
     batch.seen |= {(store_id, row.product_id): row for row in rows}
 
 
-def asks(facts: Iterable[AnyFact]) -> set[str]:
-    """Return the products that customers ask for: who applies these facts looks at the product's row."""
-    return {fact.product_id for fact in facts if isinstance(fact, _ASKS)}
-
-
 async def hold(connection: AsyncConnection, store_id: str, facts: Collection[AnyFact], batch: Batch) -> None:
     """Lock the products that the facts of a batch change or ask for, all of them in one order.
 
@@ -59,11 +54,11 @@ async def hold(connection: AsyncConnection, store_id: str, facts: Collection[Any
     A product and those who ask for it are told of in different lanes. Of a restock and a request that are applied at
     the same time, in two transactions that cannot see each other, whichever comes second has to see the first. So a
     change has its product to itself until the batch is committed, and those who ask for it do so side by side. A look
-    that says nothing new is no change; what else looks say has been gathered (hearsay.py), if it is by itself.
+    that says nothing new is no change.
     """
     told = [fact for fact in facts if isinstance(fact, ProductChanged)]
-    alone = {f.product_id for f in told if not f.seen or news(f, batch.seen[store_id, f.product_id])[1]}
-    asked_for = asks(facts)
+    alone = {f.product_id for f in told if not f.seen or _news(f, batch.seen[store_id, f.product_id])[1]}
+    asked_for = {fact.product_id for fact in facts if isinstance(fact, _ASKS)}
     if alone or asked_for:
         locks = dict(sorted((ids.lock_key(store_id, "product", name), name in alone) for name in alone | asked_for))
         await connection.execute(*_lock(list(locks), list(locks.values())))
@@ -71,10 +66,10 @@ async def hold(connection: AsyncConnection, store_id: str, facts: Collection[Any
 
 async def product(on: Applying, fact: ProductChanged) -> list[Derived]:
     """Keep the newest word on each field; a restock and a price may concern many customers."""
-    told_newly, changed = news(fact, await _row_seen(on, fact.product_id))
+    told_newly, changed = _news(fact, await _row_seen(on, fact.product_id))
     if changed or not fact.seen:
         row = await _row(on, fact.product_id)  # it may have changed before we had it to ourselves
-        told_newly, _ = news(fact, row)
+        told_newly, _ = _news(fact, row)
         known: dict[str, str] = {} if row is None else row.told_at
         told_at = known | dict.fromkeys(told_newly, fact.at.isoformat())
         moved = {} if fact.seen else _moved(row, told_newly, fact.at)
@@ -106,7 +101,7 @@ def _lock(keys: list[int], alone: list[bool]) -> Select[Any]:
     return select(case((each.c.alone, func.pg_advisory_xact_lock(each.c.key)), else_=beside_others))
 
 
-def news(fact: ProductChanged, row: Any) -> tuple[dict[str, Any], bool]:
+def _news(fact: ProductChanged, row: Any) -> tuple[dict[str, Any], bool]:
     """Return the fields of which this is the newest word, and whether any of them is another than we knew."""
     told = fact.model_dump(
         include={"name", "category", "url", "image_url", "price_minor", "currency", "stock", "withdrawn"}
@@ -114,9 +109,9 @@ def news(fact: ProductChanged, row: Any) -> tuple[dict[str, Any], bool]:
     known: dict[str, str] = {} if row is None else row.told_at
     stamps = known
     if fact.seen and row is not None and row.price_since is not None:
-        told = {f: v for f, v in told.items() if f not in PRICE}
+        told = {f: v for f, v in told.items() if f not in _PRICE}
     elif not fact.seen and row is not None and row.price_since is None:
-        stamps = {f: at for f, at in known.items() if f not in PRICE}
+        stamps = {f: at for f, at in known.items() if f not in _PRICE}
     told_newly = newer({f: v for f, v in told.items() if v is not None}, stamps, fact.at)
     return told_newly, any(row is None or getattr(row, f) != v for f, v in told_newly.items())
 
