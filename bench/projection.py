@@ -47,22 +47,22 @@ _STORAGE = "make bench PART=storage SIZE=small"
 
 MEASURED: Mapping[str, Measured] = {
     "api_us": Measured(
-        "API, one event a request", 201, "µs of processor", "make bench PART=track", "full: api_cpu_us_per_request"
+        "API, one event a request", 149, "µs of processor", "make bench PART=track", "full: api_cpu_us_per_request"
     ),
     "api_batch_us": Measured(
-        "API, an event of a batch of 100", 29, "µs of processor", "make bench PART=batch",
+        "API, an event of a batch of 100", 32, "µs of processor", "make bench PART=batch",
         "full: processors_used.api / events accepted by one process",
     ),
     "postgres_in_us": Measured(
-        "Postgres, storing an event", 26, "µs of processor", "make bench PART=batch",
+        "Postgres, storing an event", 34, "µs of processor", "make bench PART=batch",
         "full: processors_used.postgres / events accepted by one process",
     ),
     "router_us": Measured(
-        "router, an event (one in twenty matters)", 55, "µs of processor", "make bench PART=router",
+        "router, an event (one in twenty matters)", 47, "µs of processor", "make bench PART=router",
         "full: processors_used.router * microseconds_per_event",
     ),
     "postgres_route_us": Measured(
-        "Postgres, routing an event", 37, "µs of processor", "make bench PART=router",
+        "Postgres, routing an event", 42, "µs of processor", "make bench PART=router",
         "full: processors_used.postgres * microseconds_per_event",
     ),
     "begin_ms": Measured(
@@ -70,15 +70,15 @@ MEASURED: Mapping[str, Measured] = {
         "full: cpu_ms_per_run.router",
     ),
     "worker_ms": Measured(
-        "worker, a message of a journey of three", 18, "ms of processor", "make bench PART=cart",
+        "worker, a message of a journey of three", 19, "ms of processor", "make bench PART=cart",
         "full: cpu_ms_per_journey.worker / 3",
     ),
     "postgres_ms": Measured(
-        "Postgres, a message of a journey of three", 3.2, "ms of processor", "make bench PART=cart",
+        "Postgres, a message of a journey of three", 3.0, "ms of processor", "make bench PART=cart",
         "full: cpu_ms_per_journey.postgres / 3",
     ),
     "temporal_ms": Measured(
-        "Temporal, a journey of three messages", 42, "ms of processor", "make bench PART=cart",
+        "Temporal, a journey of three messages", 52, "ms of processor", "make bench PART=cart",
         "full: cpu_ms_per_journey.temporal",
     ),
     "actions": Measured("Temporal, a journey of three messages", 7, "actions", "journeys cost", "cart-recovery"),
