@@ -138,7 +138,7 @@ async def write(connection: AsyncConnection, rows: Sequence[Row]) -> set[UUID]:
 
 def _columns(rows: Sequence[Row]) -> dict[str, list[Any]]:
     # A column of all rows before the next one costs a processor less than all columns of one (docs/performance.md).
-    _, event_ids, message_ids, types, names, whos, payloads, moments, received, addresses, parents = zip(
+    store_ids, event_ids, message_ids, types, names, whos, payloads, moments, received, addresses, parents = zip(
         *rows, strict=True
     )
     user_ids, anonymous_ids, emails, customer_ids = zip(*whos, strict=True)
@@ -157,7 +157,7 @@ def _columns(rows: Sequence[Row]) -> dict[str, list[Any]]:
         "at": moments,
         "received_at": received,
         "ip": addresses,
-        "shard": [ids.shard(row.store_id, row.who.lane) for row in rows],
+        "shard": [ids.shard(store_id, who.lane) for store_id, who in zip(store_ids, whos, strict=True)],
         "forbids": [known[kind][0] for kind in kinds],
         "heard_as": [known[kind][1] for kind in kinds],
         "traceparent": parents,
