@@ -23,7 +23,7 @@ def environment() -> dict[str, Any]:
         "processor": _processor(),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        # An interpreter that was built with profiles of itself is a fifth quicker (docs/performance.md).
+        # One that was built with profiles of itself is quicker (docs/performance.md).
         "python_configured": sysconfig.get_config_var("CONFIG_ARGS"),
         "revision": _git("rev-parse", "--short", "HEAD") or "unknown",
         "changed": bool(_git("status", "--porcelain", "--untracked-files=no")),
