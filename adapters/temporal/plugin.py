@@ -2,8 +2,13 @@
 
 import dataclasses
 
-from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes, PayloadCodec
+from temporalio.contrib.pydantic import PydanticPayloadConverter
+from temporalio.converter import (
+    CompositePayloadConverter,
+    DataConverter,
+    DefaultFailureConverterWithEncodedAttributes,
+    PayloadCodec,
+)
 from temporalio.plugin import SimplePlugin
 from temporalio.worker import WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
@@ -15,6 +20,19 @@ PASSED_THROUGH = (
     "pydantic", "pydantic_core", "annotated_types", "domain", "activities", "workflows", "adapters.temporal.versioning",
 )  # fmt: skip
 """Passing a module through is a promise that it is deterministic; ruff's banned-api keeps it (ADR 0006)."""
+
+
+_CONVERTERS = tuple(PydanticPayloadConverter().converters.values())
+
+
+class _Pydantic(CompositePayloadConverter):
+    """The converter of Pydantic's values; all of them are made of the same parts.
+
+    The SDK makes one for each run and for each of its tasks, and each would build a reader anew for each type it meets.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(*_CONVERTERS)
 
 
 def _strict(runner: WorkflowRunner | None) -> WorkflowRunner:
@@ -29,13 +47,12 @@ def _strict(runner: WorkflowRunner | None) -> WorkflowRunner:
 
 
 def _converter(codec: PayloadCodec | None) -> DataConverter:
+    plain = DataConverter(payload_converter_class=_Pydantic)
     if codec is None:
-        return pydantic_data_converter
+        return plain
     # A failure's message and stack trace are no payloads; this makes them one, so that the codec gets them.
     return dataclasses.replace(
-        pydantic_data_converter,
-        payload_codec=codec,
-        failure_converter_class=DefaultFailureConverterWithEncodedAttributes,
+        plain, payload_codec=codec, failure_converter_class=DefaultFailureConverterWithEncodedAttributes
     )
 
 
