@@ -42,8 +42,8 @@ check: setup ## Lint, format, types, import rules and journeys
 	$(BIN)/lint-imports
 	$(BIN)/journeys lint $(foreach name,$(FOLLOW_UPS),--plan follow-up/$(name)=docs/follow-ups/$(name).json)
 
-bench: setup ## Measure everything (docs/performance.md); PART=router SIZE=small for one part, quickly
-	@exec $(BIN)/python -m bench $(PART) --size $(or $(SIZE),full)
+bench: setup ## Measure everything (docs/performance.md); PART=router SIZE=small for one part, quickly; RUNS=3 for medians
+	@exec $(BIN)/python -m bench $(PART) --size $(or $(SIZE),full) --runs $(or $(RUNS),1)
 
 fuzz: setup ## Look for input that breaks something (docs/bad-input.md); TARGET=bounces SECONDS=60, or TARGET=api EXAMPLES=300
 	@$(UV) sync --quiet --frozen --inexact --group fuzz

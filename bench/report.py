@@ -25,16 +25,18 @@ def show(records: Sequence[dict[str, Any]], console: Console) -> None:
     table = Table("part", "measured", title="Benchmarks")
     for column in ("ours", "bare", "ratio", "goal"):
         table.add_column(column, justify="right")
+    table.add_column("each run", justify="right")
     table.add_column("")
     for record in records:
         if reason := record.get("skipped") or record.get("failed") or record.get("stopped"):
-            table.add_row(record["part"], f"[yellow]{reason}[/]", "", "", "", "", "")
+            table.add_row(record["part"], f"[yellow]{reason}[/]", "", "", "", "", "", "")
         for row in record["results"]:
             bare = "" if row["baseline"] is None else _figure(row["baseline"])
             ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f} x"
             verdict = {True: "[green]met[/]", False: "[red]missed[/]", None: ""}[row["met"]]
             ours = f"{_figure(row['measured'])} {row['unit']}"
-            table.add_row(record["part"], row["name"], ours, bare, ratio, row["goal"] or "", verdict)
+            runs = ", ".join(_figure(value) for value in row.get("runs", ()))
+            table.add_row(record["part"], row["name"], ours, bare, ratio, row["goal"] or "", runs, verdict)
     console.print(table)
     for record in records:
         where = record["environment"]

@@ -57,8 +57,9 @@ class Result(Value):
 
     def as_row(self) -> dict[str, Any]:
         """Return everything, for JSON."""
-        goal = None if self.goal is None else str(self.goal)
-        return {**self.model_dump(exclude={"goal"}), "ratio": self.ratio, "goal": goal, "met": self.met}
+        goal, bound = (None, None) if self.goal is None else (str(self.goal), self.goal.bound)
+        row = self.model_dump(exclude={"goal"})
+        return {**row, "ratio": self.ratio, "goal": goal, "bound": bound, "met": self.met}
 
 
 def at_least(bound: float) -> Goal:
