@@ -29,6 +29,7 @@ class _Pydantic(CompositePayloadConverter):
     """The converter of Pydantic's values; all of them are made of the same parts.
 
     The SDK makes one for each run and for each of its tasks, and each would build a reader anew for each type it meets.
+    The types of journeys are the same inside of every sandbox (`PASSED_THROUGH`).
     """
 
     def __init__(self) -> None:
